@@ -1,0 +1,8 @@
+"""`python -m chainrule`: the same command line as `chainrule`."""
+
+import sys
+
+from chainrule.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

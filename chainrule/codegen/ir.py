@@ -1,0 +1,288 @@
+"""LoopIR: loops over flat buffers, what every emitter (LLVM, C, CUDA C) reads.
+
+Values are real scalars: bool, int32, int64, float32, float64 (a complex value is a pair of them; a complex buffer
+is a float buffer with interleaved parts). Inside a ``lanes`` loop an emitter gives each value one element per lane.
+``For``, ``While`` and ``If`` hold blocks; names are unique in a kernel; ``verify`` checks what is said here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal as Choice
+from typing import Union
+
+from ..graph.dim import Dim
+
+Name = str
+DTypeName = Choice["bool", "int32", "int64", "float32", "float64"]
+
+# --- expressions ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A name bound by ``Let``, ``Declare``, ``For`` (its index, int64) or a scalar or size parameter."""
+
+    name: Name
+    dtype: DTypeName
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, held by its bits as an integer of the dtype's width (a bool by 0 or 1)."""
+
+    bits: int
+    dtype: DTypeName
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """``buffer[index]``; where ``guard`` is given and false, zero (``False``), and memory is not touched."""
+
+    buffer: Name
+    index: Expr
+    dtype: DTypeName
+    guard: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """A primitive of the table by name, on real values; integer index arithmetic uses add, sub, mul, floordiv, mod, ... too."""
+
+    name: str
+    args: tuple[Expr, ...]
+    dtype: DTypeName
+
+
+@dataclass(frozen=True, slots=True)
+class Fma:
+    """a·b + c, rounded once where the target has the instruction; made explicitly, so that every tier gives the same bits."""
+
+    a: Expr
+    b: Expr
+    c: Expr
+    dtype: DTypeName
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Conversion as NumPy's ``astype`` (float → int truncates; anything → bool is ≠ 0)."""
+
+    value: Expr
+    dtype: DTypeName
+
+
+Expr = Union[Var, Literal, Load, Apply, Fma, Cast]
+
+# --- statements -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """Binds a name once; it is seen in the rest of its block and in the blocks inside."""
+
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    """A variable that ``Assign`` changes; seen as a ``Let`` is."""
+
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """A new value for a declared variable. Never inside a ``lanes`` loop for a variable declared outside it."""
+
+    name: Name
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """Combines a value into the reduction ``name`` of the enclosing loop that declares it (where ``guard`` holds)."""
+
+    name: Name
+    value: Expr
+    guard: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """``buffer[index] = value`` (where ``guard`` holds)."""
+
+    buffer: Name
+    index: Expr
+    value: Expr
+    guard: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alloc:
+    """``count`` elements of scratch memory, uninitialised, for the rest of the kernel; the workspace holds them all.
+
+    Inside a ``lanes`` loop each lane has ``count`` elements of its own. ``workspace.layout`` says what lies where.
+    """
+
+    buffer: Name
+    dtype: DTypeName
+    count: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A variable declared outside the loop, into which the loop accumulates.
+
+    In a ``lanes`` loop each lane has its own accumulator; at the end they are combined as a balanced tree, in a fixed
+    order (lane k with lane k + width/2, again and again), and then combined with the variable's value before the loop.
+    """
+
+    name: Name
+    kind: Choice["sum", "prod", "min", "max", "any", "all"]
+    dtype: DTypeName
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """index = 0 … extent−1.
+
+    ``serial``: in order. ``lanes``: ``width`` consecutive indices at a time, the last step masked; iterations are
+    independent but for the reductions. ``parallel``: independent iterations that may run in threads.
+    """
+
+    index: Name
+    extent: Expr
+    kind: Choice["serial", "lanes", "parallel"]
+    body: Block
+    reductions: tuple[Reduction, ...] = ()
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """Runs ``head``, stops if ``condition`` is false, runs ``body``, and again."""
+
+    head: Block
+    condition: Expr
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    condition: Expr
+    then: Block
+    otherwise: Block = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Leaves the innermost ``serial`` For or While."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An external C function: ``symbol(args…)``; an argument is an expression or the name of a buffer (its address)."""
+
+    symbol: str
+    args: tuple[Expr | Name, ...]
+
+
+Stmt = Union[Let, Declare, Assign, Accumulate, Store, Alloc, For, While, If, Break, Call]
+Block = tuple[Stmt, ...]
+
+# --- kernels --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One C parameter: ``scalar`` by value, ``array`` a const pointer, ``size`` an int64, ``result`` a pointer.
+
+    ``dtype`` is that of the elements in memory (bool: one byte each). A complex argument is two scalar parameters
+    (re, im), or one float array with interleaved parts.
+    """
+
+    name: Name
+    kind: Choice["scalar", "array", "size", "result"]
+    dtype: DTypeName
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """``void name(parameters…[, workspace])``: the C ABI. Arrays do not overlap. ``workspace``: bytes for all ``Alloc``."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    body: Block
+    workspace: Dim = 0
+
+# --- traversal ------------------------------------------------------------------------------------------------------------
+
+
+def operands(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions that ``expr`` is made of, in order of evaluation."""
+    match expr:
+        case Apply():
+            return expr.args
+        case Fma():
+            return (expr.a, expr.b, expr.c)
+        case Load():
+            return (expr.index,) if expr.guard is None else (expr.index, expr.guard)
+        case Cast():
+            return (expr.value,)
+        case _:
+            return ()
+
+
+def expressions(stmt: Stmt) -> tuple[Expr, ...]:
+    """The expressions that stand in ``stmt`` itself, not in its blocks."""
+    match stmt:
+        case Let() | Declare() | Assign():
+            return (stmt.value,)
+        case Accumulate():
+            return (stmt.value,) if stmt.guard is None else (stmt.value, stmt.guard)
+        case Store():
+            return (stmt.index, stmt.value) if stmt.guard is None else (stmt.index, stmt.value, stmt.guard)
+        case For():
+            return (stmt.extent,)
+        case While() | If():
+            return (stmt.condition,)
+        case Call():
+            return tuple(arg for arg in stmt.args if not isinstance(arg, str))
+        case _:
+            return ()
+
+
+def blocks(stmt: Stmt) -> tuple[Block, ...]:
+    """The blocks that ``stmt`` holds."""
+    match stmt:
+        case For():
+            return (stmt.body,)
+        case While():
+            return (stmt.head, stmt.body)
+        case If():
+            return (stmt.then, stmt.otherwise)
+        case _:
+            return ()
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """``expr`` and everything inside it."""
+    pending = [expr]
+    while pending:
+        current = pending.pop()
+        yield current
+        pending.extend(reversed(operands(current)))
+
+
+def statements(block: Block) -> Iterator[Stmt]:
+    """All statements of ``block`` and of the blocks inside, in program order."""
+    pending = list(reversed(block))
+    while pending:
+        stmt = pending.pop()
+        yield stmt
+        for inner in reversed(blocks(stmt)):
+            pending.extend(reversed(inner))

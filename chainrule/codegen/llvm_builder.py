@@ -1,0 +1,450 @@
+"""LLVM text: types, literals, functions and modules, and the elementary functions of `vecmath` as LLVM functions.
+
+A `Code` collects the lines of one function. Operands are plain text without their type. The same methods serve
+scalars (`lanes` 1) and vectors, so what is written over them is written once.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from .ir import DTypeName, Literal
+from .vecmath import FUNCTIONS
+
+# --- types and literals ---------------------------------------------------------------------------------------------------
+
+SCALAR: Final[dict[str, str]] = {
+    "bool": "i1", "int32": "i32", "int64": "i64", "float32": "float", "float64": "double",
+}  # fmt: skip
+MEMORY: Final[dict[str, str]] = {**SCALAR, "bool": "i8"}
+SUFFIX: Final[dict[str, str]] = {"bool": "i1", "int32": "i32", "int64": "i64", "float32": "f32", "float64": "f64"}
+ALIGN: Final[dict[str, int]] = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
+
+
+def vector_type(scalar: str, lanes: int) -> str:
+    return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
+
+
+def type_of(dtype: DTypeName, lanes: int) -> str:
+    """The type in registers: ``double``, ``<8 x double>``; bools are ``i1``."""
+    return vector_type(SCALAR[dtype], lanes)
+
+
+def is_float(dtype: DTypeName) -> bool:
+    return dtype in ("float32", "float64")
+
+
+def float_text(value: float, dtype: DTypeName = "float64") -> str:
+    """A float as LLVM spells it: the bits of the double, for float32 too."""
+    if dtype == "float32":
+        value = struct.unpack("<f", struct.pack("<f", value))[0]
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def literal_text(literal: Literal) -> str:
+    """A literal from its bits, exactly.
+
+    >>> literal_text(Literal(0x3FF8000000000000, "float64")), literal_text(Literal(2**64 - 1, "int64"))
+    ('0x3FF8000000000000', '-1')
+    """
+    match literal.dtype:
+        case "float64":
+            return f"0x{literal.bits:016X}"
+        case "float32":
+            if literal.bits & 0x7FFFFFFF > 0x7F800000:  # a NaN: widened by hand, since a conversion may change its payload
+                sign, payload = literal.bits >> 31, literal.bits & 0x7FFFFF
+                return f"0x{sign << 63 | 0x7FF << 52 | payload << 29:016X}"
+            return float_text(struct.unpack("<f", struct.pack("<I", literal.bits))[0])
+        case "bool":
+            return "true" if literal.bits else "false"
+        case dtype:
+            width = 64 if dtype == "int64" else 32
+            return str(literal.bits - (1 << width) if literal.bits >> (width - 1) & 1 else literal.bits)
+
+
+def constant(number: float, dtype: DTypeName, lanes: int = 1) -> str:
+    """A number (an int, a float or a bool) in every lane."""
+    if is_float(dtype):
+        text = float_text(float(number), dtype)
+    else:
+        text = ("true" if number else "false") if dtype == "bool" else str(int(number))
+    return splat_constant(text, dtype, lanes)
+
+
+def splat_constant(text: str, dtype: DTypeName, lanes: int) -> str:
+    return text if lanes == 1 else f"splat ({SCALAR[dtype]} {text})"
+
+
+def vector_constant(texts: Iterable[str], dtype: DTypeName) -> str:
+    return "<" + ", ".join(f"{SCALAR[dtype]} {text}" for text in texts) + ">"
+
+
+# --- modules --------------------------------------------------------------------------------------------------------------
+
+WIDE: Final = 'nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"'
+ATTRIBUTES: Final = (
+    f"attributes #0 = {{ {WIDE} }}",
+    f"attributes #1 = {{ alwaysinline willreturn memory(none) {WIDE} }}",
+    f"attributes #2 = {{ noinline willreturn memory(none) {WIDE} }}",
+    f"attributes #3 = {{ noinline cold willreturn memory(none) {WIDE} }}",
+    "attributes #4 = { nounwind willreturn memory(none) }",
+    '!0 = !{!"branch_weights", i32 1, i32 2000}',
+)
+INLINE, NOINLINE, COLD = "#1", "#2", "#3"
+MAX_INLINED: Final = 24
+"""A function that is called from more places than this is not inlined, so that code stays linear in the kernel."""
+
+
+class Definition(NamedTuple):
+    """A helper function: the text between its attributes and its braces, which depend on how often it is called."""
+
+    head: str
+    body: str
+    attributes: str
+
+
+class Module:
+    """Functions and declarations of one LLVM module, each once, in order of first use."""
+
+    def __init__(self) -> None:
+        self.declarations: dict[str, str] = {}
+        self.definitions: dict[str, Definition] = {}
+        self.calls: Counter[str] = Counter()
+
+    def declare(self, symbol: str, signature: str, attributes: str = "") -> None:
+        if symbol not in self.declarations:
+            self.declarations[symbol] = f"declare {signature}{attributes}"
+
+    def include(self, other: Module) -> None:
+        """Add all functions of another module."""
+        for name, text in other.declarations.items():
+            self.declarations.setdefault(name, text)
+        for name, definition in other.definitions.items():
+            self.definitions.setdefault(name, definition)
+
+    def text(self, functions: Iterable[str]) -> str:
+        parts = list(self.declarations.values())
+        for symbol, (head, body, attributes) in self.definitions.items():
+            if attributes == INLINE and self.calls[symbol] > MAX_INLINED:
+                attributes = NOINLINE
+            parts.append(f"{head} {attributes} {{\n{body}\n}}")
+        parts.extend(functions)
+        parts.extend(ATTRIBUTES)
+        return "\n".join(parts) + "\n"
+
+
+# --- functions ------------------------------------------------------------------------------------------------------------
+
+Lines: TypeAlias = "list[str | Lines]"
+
+
+class Code:
+    """The lines of one function, and the block that the next line belongs to.
+
+    A nested list of lines keeps a place open: variables at the entry, what is moved out of a loop.
+    """
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.variables: Lines = []
+        self.lines: Lines = ["entry:", self.variables]
+        self.block = "entry"
+        self._count = 0
+
+    def fresh(self) -> str:
+        """A new name, of a value or of a block (without its ``%``)."""
+        self._count += 1
+        return f".{self._count}"
+
+    def let(self, instruction: str, to: Lines | None = None) -> str:
+        """Append ``name = instruction`` (to a place kept open, if given) and return the operand."""
+        self._count += 1
+        name = f"%.{self._count}"
+        (self.lines if to is None else to).append(f"  {name} = {instruction}")
+        return name
+
+    def do(self, instruction: str) -> None:
+        self.lines.append(f"  {instruction}")
+
+    def start(self, label: str) -> None:
+        """Begin a block."""
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    def jump(self, label: str) -> None:
+        self.do(f"br label %{label}")
+
+    def branch(self, condition: str, then: str, otherwise: str, rare: bool = False) -> None:
+        """Jump by an ``i1``; ``rare`` tells LLVM that ``then`` hardly ever runs."""
+        self.do(f"br i1 {condition}, label %{then}, label %{otherwise}{', !prof !0' if rare else ''}")
+
+    def open_place(self) -> Lines:
+        """A list at this point, to append lines to later."""
+        place: Lines = []
+        self.lines.append(place)
+        return place
+
+    def variable(self, type_: str) -> str:
+        """The address of a new variable; passes make registers of them."""
+        return self.let(f"alloca {type_}", to=self.variables)
+
+    def call(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+        """Call a function of the module with (type, operand) pairs."""
+        self.module.calls[symbol] += 1
+        return self.let(f"call {result} @{symbol}({_list(arguments)})")
+
+    def intrinsic(self, name: str, dtype: DTypeName, lanes: int, *operands: str) -> str:
+        """``llvm.name`` on operands of one type."""
+        type_ = type_of(dtype, lanes)
+        symbol = f"llvm.{name}.{suffix(dtype, lanes)}"
+        self.module.declare(symbol, f"{type_} @{symbol}({', '.join([type_] * len(operands))})")
+        return self.let(f"call {type_} @{symbol}({_list((type_, operand) for operand in operands)})")
+
+    def any_lane(self, mask: str, lanes: int) -> str:
+        """Whether a mask is set in some lane, as ``i1``."""
+        if lanes == 1:
+            return mask
+        symbol = f"llvm.vector.reduce.or.v{lanes}i1"
+        self.module.declare(symbol, f"i1 @{symbol}(<{lanes} x i1>)")
+        return self.let(f"call i1 @{symbol}(<{lanes} x i1> {mask})")
+
+    def splat(self, operand: str, type_: str, lanes: int, to: Lines | None = None) -> str:
+        """A scalar operand in every lane."""
+        vector = f"<{lanes} x {type_}>"
+        first = self.let(f"insertelement {vector} poison, {type_} {operand}, i32 0", to)
+        return self.let(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer", to)
+
+    def text(self) -> str:
+        return "\n".join(_flatten(self.lines))
+
+
+def suffix(dtype: DTypeName, lanes: int) -> str:
+    """The type in the name of an intrinsic: ``f64``, ``v8f64``."""
+    return SUFFIX[dtype] if lanes == 1 else f"v{lanes}{SUFFIX[dtype]}"
+
+
+def _list(arguments: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{type_} {operand}" for type_, operand in arguments)
+
+
+def _flatten(lines: Lines) -> list[str]:
+    """The lines in order; places nest only as deep as loops do."""
+    flat: list[str] = []
+    for line in lines:
+        if isinstance(line, str):
+            flat.append(line)
+        else:
+            flat.extend(_flatten(line))
+    return flat
+
+
+# --- elementary functions -------------------------------------------------------------------------------------------------
+
+
+class LaneOps:
+    """`vecmath.Ops` over a `Code`: float64 and int64 operands are texts, masks are texts of ``i1``."""
+
+    def __init__(self, code: Code, lanes: int) -> None:
+        self.code = code
+        self.lanes = lanes
+        self._float = type_of("float64", lanes)
+        self._int = type_of("int64", lanes)
+        self._mask = type_of("bool", lanes)
+
+    def const(self, value: float, /) -> str:
+        return constant(value, "float64", self.lanes)
+
+    def iconst(self, value: int, /) -> str:
+        signed = (value + (1 << 63)) % (1 << 64) - (1 << 63)
+        return constant(signed, "int64", self.lanes)
+
+    def _of_floats(self, instruction: str, a: str, b: str) -> str:
+        return self.code.let(f"{instruction} {self._float} {a}, {b}")
+
+    def _of_ints(self, instruction: str, a: str, b: str) -> str:
+        return self.code.let(f"{instruction} {self._int} {a}, {b}")
+
+    def _of_masks(self, instruction: str, a: str, b: str) -> str:
+        return self.code.let(f"{instruction} {self._mask} {a}, {b}")
+
+    def _intrinsic(self, name: str, *operands: str) -> str:
+        return self.code.intrinsic(name, "float64", self.lanes, *operands)
+
+    def add(self, a: str, b: str, /) -> str:
+        return self._of_floats("fadd", a, b)
+
+    def sub(self, a: str, b: str, /) -> str:
+        return self._of_floats("fsub", a, b)
+
+    def mul(self, a: str, b: str, /) -> str:
+        return self._of_floats("fmul", a, b)
+
+    def div(self, a: str, b: str, /) -> str:
+        return self._of_floats("fdiv", a, b)
+
+    def neg(self, a: str, /) -> str:
+        return self.code.let(f"fneg {self._float} {a}")
+
+    def fma(self, a: str, b: str, c: str, /) -> str:
+        return self._intrinsic("fma", a, b, c)
+
+    def sqrt(self, a: str, /) -> str:
+        return self._intrinsic("sqrt", a)
+
+    def abs(self, a: str, /) -> str:
+        return self._intrinsic("fabs", a)
+
+    def floor(self, a: str, /) -> str:
+        return self._intrinsic("floor", a)
+
+    def rint(self, a: str, /) -> str:
+        return self._intrinsic("roundeven", a)
+
+    def copysign(self, magnitude: str, sign: str, /) -> str:
+        return self._intrinsic("copysign", magnitude, sign)
+
+    def bits(self, a: str, /) -> str:
+        return self.code.let(f"bitcast {self._float} {a} to {self._int}")
+
+    def double(self, a: str, /) -> str:
+        return self.code.let(f"bitcast {self._int} {a} to {self._float}")
+
+    def iadd(self, a: str, b: str, /) -> str:
+        return self._of_ints("add", a, b)
+
+    def isub(self, a: str, b: str, /) -> str:
+        return self._of_ints("sub", a, b)
+
+    def iand(self, a: str, b: str, /) -> str:
+        return self._of_ints("and", a, b)
+
+    def ior(self, a: str, b: str, /) -> str:
+        return self._of_ints("or", a, b)
+
+    def ixor(self, a: str, b: str, /) -> str:
+        return self._of_ints("xor", a, b)
+
+    def shl(self, a: str, count: int, /) -> str:
+        return self._of_ints("shl", a, self.iconst(count))
+
+    def ashr(self, a: str, count: int, /) -> str:
+        return self._of_ints("ashr", a, self.iconst(count))
+
+    def lshr(self, a: str, count: int, /) -> str:
+        return self._of_ints("lshr", a, self.iconst(count))
+
+    def lt(self, a: str, b: str, /) -> str:
+        return self._of_floats("fcmp olt", a, b)
+
+    def le(self, a: str, b: str, /) -> str:
+        return self._of_floats("fcmp ole", a, b)
+
+    def gt(self, a: str, b: str, /) -> str:
+        return self._of_floats("fcmp ogt", a, b)
+
+    def ge(self, a: str, b: str, /) -> str:
+        return self._of_floats("fcmp oge", a, b)
+
+    def eq(self, a: str, b: str, /) -> str:
+        return self._of_floats("fcmp oeq", a, b)
+
+    def ne(self, a: str, b: str, /) -> str:
+        return self._of_floats("fcmp une", a, b)
+
+    def unordered(self, a: str, /) -> str:
+        return self._of_floats("fcmp uno", a, a)
+
+    def ieq(self, a: str, b: str, /) -> str:
+        return self._of_ints("icmp eq", a, b)
+
+    def ilt(self, a: str, b: str, /) -> str:
+        return self._of_ints("icmp slt", a, b)
+
+    def select(self, mask: str, a: str, b: str, /) -> str:
+        return self.code.let(f"select {self._mask} {mask}, {self._float} {a}, {self._float} {b}")
+
+    def iselect(self, mask: str, a: str, b: str, /) -> str:
+        return self.code.let(f"select {self._mask} {mask}, {self._int} {a}, {self._int} {b}")
+
+    def mask_and(self, a: str, b: str, /) -> str:
+        return self._of_masks("and", a, b)
+
+    def mask_or(self, a: str, b: str, /) -> str:
+        return self._of_masks("or", a, b)
+
+    def mask_not(self, a: str, /) -> str:
+        return self._of_masks("xor", a, constant(True, "bool", self.lanes))
+
+    def any(
+        self, mask: str, rare: Callable[..., tuple[str, ...]], args: tuple[str, ...], default: tuple[str, ...], /
+    ) -> tuple[str, ...]:
+        """A branch around a call of ``rare``, which is a function of the module."""
+        code = self.code
+        symbol = _rare_function(code.module, rare, len(args), len(default), self.lanes)
+        slow, join, before = code.fresh(), code.fresh(), code.block
+        code.branch(code.any_lane(mask, self.lanes), slow, join, rare=True)
+        code.start(slow)
+        results = code.call(symbol, _tuple_type(self.lanes, len(default)), [(self._float, arg) for arg in args])
+        chosen = []
+        for i, usual in enumerate(default):
+            value = code.let(f"extractvalue {_tuple_type(self.lanes, len(default))} {results}, {i}")
+            chosen.append(self.select(mask, value, usual))
+        code.jump(join)
+        code.start(join)
+        return tuple(
+            code.let(f"phi {self._float} [ {usual}, %{before} ], [ {value}, %{slow} ]")
+            for usual, value in zip(default, chosen, strict=True)
+        )
+
+
+def _tuple_type(lanes: int, count: int) -> str:
+    return "{ " + ", ".join([type_of("float64", lanes)] * count) + " }"
+
+
+def _parameters(lanes: int, count: int) -> str:
+    return ", ".join(f"{type_of('float64', lanes)} %a{i}" for i in range(count))
+
+
+def _rare_function(
+    module: Module, rare: Callable[..., tuple[str, ...]], arity: int, count: int, lanes: int
+) -> str:
+    symbol = f"{rare.__name__}.{suffix('float64', lanes)}"
+    if symbol not in module.definitions:
+        code = Code(module)
+        result = "poison"
+        values = rare(LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
+        for i, value in enumerate(values):
+            result = code.let(
+                f"insertvalue {_tuple_type(lanes, count)} {result}, {type_of('float64', lanes)} {value}, {i}"
+            )
+        code.do(f"ret {_tuple_type(lanes, count)} {result}")
+        head = f"define internal {_tuple_type(lanes, count)} @{symbol}({_parameters(lanes, arity)})"
+        module.definitions[symbol] = Definition(head, code.text(), COLD)
+    return symbol
+
+
+@functools.cache
+def _elementary(name: str, arity: int, lanes: int) -> Module:
+    """A module with one elementary function, kept because making its text costs more than using it."""
+    module = Module()
+    code = Code(module)
+    value: Any = FUNCTIONS[name](LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
+    type_ = type_of("float64", lanes)
+    code.do(f"ret {type_} {value}")
+    symbol = f"{name}.{suffix('float64', lanes)}"
+    head = f"define internal {type_} @{symbol}({_parameters(lanes, arity)})"
+    module.definitions[symbol] = Definition(head, code.text(), INLINE)
+    return module
+
+
+def call_elementary(code: Code, name: str, operands: Sequence[str], lanes: int) -> str:
+    """An elementary function of `vecmath` on float64 operands, by a function such as ``@exp.v8f64``."""
+    symbol = f"{name}.{suffix('float64', lanes)}"
+    if symbol not in code.module.definitions:
+        code.module.include(_elementary(name, len(operands), lanes))
+    type_ = type_of("float64", lanes)
+    return code.call(symbol, type_, [(type_, operand) for operand in operands])

@@ -1,0 +1,152 @@
+"""From LLVM text to machine code in this process.
+
+`compile_module` is `load(emit(text))`: the object code in the middle is plain bytes, which may be kept on disk and
+loaded into another process on the same kind of machine (`target` says which kind). Code must therefore hold no
+addresses: what it refers to by name is found among the symbols of the process and those given to `define_symbols`.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import llvmlite.binding as llvm
+
+__all__ = ["CompileError", "Module", "compile_module", "define_symbols", "emit", "load", "target"]
+
+_lock = threading.RLock()
+"""Held during every use of LLVM: target machines and the table of symbols are shared."""
+
+
+class CompileError(RuntimeError):
+    """LLVM text that does not parse, does not verify, or refers to a symbol that nobody defines."""
+
+
+class Module:
+    """Machine code in memory. It stays there as long as this object lives.
+
+    `object_code` is what `load` made it from. `address(name)` is the address of a function or global variable.
+    """
+
+    __slots__ = ("__weakref__", "_engine", "object_code")
+
+    def __init__(self, engine: llvm.ExecutionEngine, object_code: bytes) -> None:
+        self._engine = engine
+        self.object_code = object_code
+
+    def address(self, name: str) -> int:
+        """The address of a global name of the module; KeyError if the module does not define it.
+
+        >>> module = compile_module("define i64 @answer() { ret i64 42 }", level=1)
+        >>> import ctypes
+        >>> ctypes.CFUNCTYPE(ctypes.c_int64)(module.address("answer"))()
+        42
+        """
+        with _lock:
+            address: int = self._engine.get_function_address(name)
+        if address == 0:
+            raise KeyError(f"the compiled module does not define {name!r}")
+        return address
+
+
+def compile_module(ir_text: str, *, level: int) -> Module:
+    """Compile LLVM text for this machine and load it.
+
+    `level` 0 runs no passes and the fastest code generator; 1 to 3 run LLVM's standard pipeline (O1 to O3) without
+    the SLP vectoriser, which costs much and gains nothing on our straight-line code. Raises `CompileError`.
+    """
+    return load(emit(ir_text, level))
+
+
+def emit(ir_text: str, level: int) -> bytes:
+    """The object code of LLVM text for this machine; `level` as in `compile_module`. Raises `CompileError`."""
+    if level not in (0, 1, 2, 3):
+        raise ValueError(f"optimisation level {level!r}: choose one of 0, 1, 2, 3")
+    with _lock:
+        llvm = _llvm()
+        machine = _target_machine(level)
+        try:
+            module = llvm.parse_assembly(ir_text, llvm.create_context())
+            module.triple = machine.triple
+            module.data_layout = str(machine.target_data)
+            module.verify()
+        except RuntimeError as error:
+            raise CompileError(f"LLVM rejects a generated module: {error}") from error
+        _require_symbols(module)
+        if level > 0:
+            _optimise(module, machine, level)
+        object_code: bytes = machine.emit_object(module)
+        return object_code
+
+
+def load(object_code: bytes) -> Module:
+    """Bring object code from `emit` into memory.
+
+    LLVM does not survive damaged object code: bytes that come from a file need a checksum of their own. The names
+    that the code refers to must be defined before.
+    """
+    with _lock:
+        llvm = _llvm()
+        # An engine owns its target machine, so that the shared ones cannot be given away. It only reads its data layout.
+        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", llvm.create_context()), machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+        engine.finalize_object()
+        return Module(engine, object_code)
+
+
+def define_symbols(addresses: Mapping[str, int]) -> None:
+    """Make names known to code that is compiled or loaded later, before those of the process itself."""
+    with _lock:
+        llvm = _llvm()
+        for name, address in addresses.items():
+            llvm.add_symbol(name, address)
+
+
+@functools.cache
+def target() -> str:
+    """What object code depends on beside its text and level: llvmlite, triple, processor and its features."""
+    with _lock:
+        llvm = _llvm()
+        version = ".".join(map(str, llvm.llvm_version_info))
+        features = llvm.get_host_cpu_features().flatten()
+        return f"LLVM {version} {llvm.get_default_triple()} {llvm.get_host_cpu_name()} {features}"
+
+
+@functools.cache
+def _llvm() -> Any:
+    """llvmlite's binding, imported only when something is compiled."""
+    import llvmlite.binding
+
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    return llvmlite.binding
+
+
+@functools.cache
+def _target_machine(level: int) -> llvm.TargetMachine:
+    llvm = _llvm()
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level, jit=True
+    )
+
+
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -> None:
+    llvm = _llvm()
+    options = llvm.create_pipeline_tuning_options(speed_level=level)
+    options.slp_vectorization = False
+    options.loop_vectorization = level > 1
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
+
+
+def _require_symbols(module: llvm.ModuleRef) -> None:
+    """MCJIT gives an unknown symbol the address 0 in silence; the crash would come at the call."""
+    llvm = _llvm()
+    declared = [value for group in (module.functions, module.global_variables) for value in group if value.is_declaration]
+    for value in declared:
+        if not value.name.startswith("llvm.") and not llvm.address_of_symbol(value.name):
+            raise CompileError(f"a generated module refers to {value.name!r}, which nothing in this process defines")

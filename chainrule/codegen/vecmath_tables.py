@@ -1,0 +1,116 @@
+"""Constants and polynomial coefficients of the elementary functions, lowest power first.
+
+Made by `tests/codegen/vecmath_fit.py`, which says what each of them approximates and where; a test makes them again and
+compares. A constant of several parts is their exact sum, largest first.
+"""
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    return tuple(float.fromhex(word) for word in text.split())
+
+
+LN2 = _floats("0x1.62e42ff000000p-1 -0x1.718432a1b0e26p-35")
+LN2_PAIR = _floats("0x1.62e42fefa39efp-1 0x1.abc9e3b39803fp-56")
+LOG2_E = _floats("0x1.71547652b82fep+0 0x1.777d0ffda0d24p-56")
+LOG10_E = _floats("0x1.bcb7b1526e50ep-2 0x1.95355baaafad3p-57")
+LOG10_2 = _floats("0x1.3441350a00000p-2 -0x1.0c0219dc1da99p-39")
+TWO_THIRDS = _floats("0x1.5555555555555p-1 0x1.5555555555555p-55")
+PI = _floats("0x1.921fb54442d18p+1 0x1.1a62633145c07p-53")
+HALF_PI = _floats("0x1.921fb54442d18p+0 0x1.1a62633145c07p-54 -0x1.f1976b7ed8fbcp-110")
+QUARTER_PI = _floats("0x1.921fb54442d18p-1 0x1.1a62633145c07p-55")
+THREE_QUARTER_PI = _floats("0x1.2d97c7f3321d2p+1 0x1.a79394c9e8a0ap-54")
+HALF_LOG_TWO_PI = _floats("0x1.d67f1c864beb5p-1 -0x1.65b5a1b7ff5dfp-55")
+TWO_OVER_PI = _floats("""
+0x1.45f306dc9c882p-1 0x1.4a7f09d5f47d4p-1 0x1.a6ee06db14accp-1 0x1.3c439041fe516p-1
+0x1.d5ef5de2b0db8p-3 0x1.2371d2126e970p-2 0x1.924bba8274600p-8 0x1.21cfe1deb1cb1p-1
+0x1.4d39f74411af8p-3 0x1.4baed1213a671p-1 0x1.8135a2fbf209cp-1 0x1.91d639835339fp-1
+0x1.272117e2ef7e4p-2 0x1.41d8ffc4bffeep-2 0x1.02cc07f79788cp-1 0x1.6b414da3eda6cp-2
+0x1.fb3c9f2c26dd2p-2 0x1.d18fd9a797fa8p-1 0x1.6ba93dd63f5f2p-1 0x1.f17b3d0739f78p-1
+0x1.4a525d4d7f6bfp-1 0x1.88fc6ae842b00p-2 0x1.98237e3db5d5fp-1
+""")
+EXP = _floats("""
+0x1.0000000000001p-1 0x1.5555555555556p-3 0x1.5555555553d64p-5 0x1.11111111109b4p-7
+0x1.6c16c1788b646p-10 0x1.a01a01a7c3d59p-13 0x1.a019b90eefe8ep-16 0x1.71de0daf7a6ccp-19
+0x1.2891834686c7ep-22 0x1.af38a71a18cb9p-26
+""")
+COSH = _floats("""
+0x1.0000000000000p-1 0x1.5555555555557p-5 0x1.6c16c16c15a69p-10 0x1.a01a01a9e935ep-16
+0x1.27e4d41a5ca90p-22 0x1.1f7f25b04b0d4p-29
+""")
+SINH = _floats("""
+0x1.5555555555555p-3 0x1.1111111111111p-7 0x1.a01a01a0196adp-13 0x1.71de3a5aa78a7p-19
+0x1.ae642c83e9462p-26 0x1.61bfa83dd7873p-33
+""")
+LOG = _floats("""
+0x1.5555555555558p-1 0x1.99999999952b2p-2 0x1.2492492df6947p-2 0x1.c71c62debf86bp-3
+0x1.7462b69705382p-3 0x1.39fe208c33457p-3 0x1.2b5b5fb2eac92p-3
+""")
+LOG_TAIL = _floats("""
+0x1.999999999999ep-2 0x1.249249248e511p-2 0x1.c71c71d7ef489p-3 0x1.745d09ebc663ep-3
+0x1.3b18ba4163286p-3 0x1.10188237ff7e4p-3 0x1.087aabe253d9cp-3
+""")
+SIN = _floats("""
+-0x1.5555555555555p-3 0x1.1111111111110p-7 -0x1.a01a01a019936p-13 0x1.71de3a5460533p-19
+-0x1.ae64541251e39p-26 0x1.61217eaffbfdbp-33 -0x1.ab179e14267cdp-41
+""")
+COS = _floats("""
+0x1.5555555555555p-5 -0x1.6c16c16c16966p-10 0x1.a01a019f4e7d9p-16 -0x1.27e4fa179895fp-22
+0x1.1eeb68a508535p-29 -0x1.907d724680d4ep-37
+""")
+ATAN = _floats("""
+-0x1.5555555555554p-2 0x1.9999999998dc7p-3 -0x1.2492492404d83p-3 0x1.c71c7173fae64p-4
+-0x1.745d0a99d91e0p-4 0x1.3b128bfd32fbbp-4 -0x1.110025075dddcp-4 0x1.e0955a999ace7p-5
+-0x1.a680f4658c711p-5 0x1.5ee9281016ed2p-5 -0x1.da5fdeb30e33ep-6 0x1.6d755fc1636f4p-7
+""")
+ASIN = _floats("""
+0x1.5555555555556p-3 0x1.3333333332ecap-4 0x1.6db6db6e31f13p-5 0x1.f1c71c1db0623p-6
+0x1.6e8bb1c8209a2p-6 0x1.1c4d35cf95421p-6 0x1.c9cf07674736ap-7 0x1.782651caa6547p-7
+0x1.52420b04b37bep-7 0x1.65a9c4dfcf8b2p-8 0x1.1d189408314eep-6 -0x1.e6aaa8a0a04ccp-7
+0x1.d72b2bc8155f8p-6
+""")
+ERF = _floats("""
+0x1.06eba8214db68p-3 -0x1.812746b0379c1p-2 0x1.ce2f21a040f66p-4 -0x1.b82ce31203772p-6
+0x1.565bccfa44156p-8 -0x1.c02db0665e53dp-11 0x1.f9a2be4f731a1p-14 -0x1.f4ca838adb73bp-17
+0x1.b981d78881a5dp-20 -0x1.5c131500d3f88p-23 0x1.d76af6ca49787p-27 -0x1.ac9585a44fe29p-31
+""")
+ERFC = _floats("""
+0x1.3ba5916e9fd7fp+0 -0x1.1df1ad154a28fp-3 0x1.f7f5df66fd575p-7 0x1.16ecefcfa547fp-4
+-0x1.9ddb23c3e7cf5p-4 0x1.7fee004e106bdp-4 -0x1.0fb06dfe6b25cp-4 0x1.3079edf6b9159p-5
+-0x1.0962387dac933p-6 0x1.49c6727ace9e5p-8 -0x1.8d4aa17050e08p-11 -0x1.a1df222b3ca59p-13
+0x1.3be0d61957f14p-13 -0x1.9958d66770982p-16 -0x1.78a3b73fcffbfp-17 0x1.7f19bc91ad5ccp-18
+0x1.41a5d9b6c3abbp-22 -0x1.b99bb9bcb0974p-21 0x1.1fde3f8d8313bp-24 0x1.c5e4aa4a32304p-24
+-0x1.a403ddb107533p-27 -0x1.67fa3128dee34p-27
+""")
+CBRT = _floats("""
+0x1.aa913e4c930ecp+0 -0x1.2992df8a9809cp+0 0x1.5e8accb9a7d37p-1 -0x1.bb1bec900c2fdp-3
+0x1.c731837107b28p-6
+""")
+GAMMALN = _floats("""
+0x1.dcfd339a88006p-2 -0x1.0d7949435749cp-3 0x1.aebb0c81e509fp-5 -0x1.8c66d24dc0ec3p-6
+0x1.88f37b6d016b9p-7 -0x1.9755f44367b30p-8 0x1.b2cd23b7a11bcp-9 -0x1.d9b602abf54e4p-10
+0x1.05f40e9f19024p-10 -0x1.250d104833fb1p-11 0x1.4ad2078e50079p-12 -0x1.7830f5c226ba3p-13
+0x1.ae6c3ec8c54bap-14 -0x1.ef8b0e26fe2f6p-15 0x1.1e3b590ec5f14p-15 -0x1.4759e9f79d25dp-16
+0x1.7ccfdaa48ecd7p-17 -0x1.f0e065be60361p-18 0x1.231f14f137301p-18 -0x1.326de20ac7ce3p-20
+0x1.64fcf0b50e1b6p-21 -0x1.eabee036b4cf4p-20 0x1.226148392db24p-20
+""")
+STIRLING = _floats("""
+0x1.5555555555554p-4 -0x1.6c16c16bfdfb7p-9 0x1.a01a011de4579p-11 -0x1.38133c8b75919p-11
+0x1.b93e8dd2a9407p-11 -0x1.f4fd556434161p-10 0x1.97811a0266e38p-8 -0x1.9fdc17feabe30p-6
+0x1.c31e47f88a9bdp-4 -0x1.bc1403f458de1p-2 0x1.5dc1d18112ee9p+0 -0x1.8ac3da6c534cep+1
+0x1.15a8a81ff68dap+2 -0x1.69c6103e07c86p+1
+""")
+DIGAMMA = _floats("""
+0x1.cd9d88c399e19p-1 -0x1.7aa649cce5858p-2 0x1.8ab0d9438e126p-3 -0x1.bf4556b33b687p-4
+0x1.0738222bafd51p-4 -0x1.3bdd9fa2e5109p-5 0x1.7f10ac49c641ap-6 -0x1.d35ab36f36340p-7
+0x1.1e17d07104898p-7 -0x1.5efe3ce806913p-8 0x1.af27ae96bf419p-9 -0x1.0902a6d8fabf9p-9
+0x1.45e0111f1a2e5p-10 -0x1.90e58c9f85a1dp-11 0x1.ee8f07b180ed9p-12 -0x1.304ab464a7f44p-12
+0x1.6c0fbce4edcbap-13 -0x1.c00bac9c66b2cp-14 0x1.4b7513fb85ec3p-14 -0x1.97f050a36b44fp-15
+0x1.edff024956629p-18 -0x1.2ffcf96ef6696p-18 0x1.9ff70ea26865dp-16 -0x1.fff4ba5c8fbbbp-17
+""")
+DIGAMMA_TAIL = _floats("""
+-0x1.555555555554ep-4 0x1.11111110f0b40p-7 -0x1.041040a259d20p-8 0x1.1110d5bdfc610p-8
+-0x1.f068d62b5a99cp-8 0x1.589d08ff1ce98p-6 -0x1.4cd71972f26f0p-4 0x1.8ff8629602210p-2
+-0x1.02ddbaa318e70p+1 0x1.393688315c9f9p+3 -0x1.3cdc152ae95f5p+5 0x1.eb2ab98e76d00p+6
+-0x1.0b3a42ee1c69dp+8 0x1.6749f425436bap+8 -0x1.be39a4c04c8d6p+7
+""")
+DIGAMMA_ZERO = _floats("0x1.762d86356be3fp+0 0x1.b86a722197829p-54")

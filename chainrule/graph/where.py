@@ -1,0 +1,137 @@
+"""Where in the user's program something happens: the innermost line outside this package and the libraries below it."""
+
+from __future__ import annotations
+
+import dis
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+from typing import Any, Final, TypeVar, final
+
+import numpy as np
+
+_ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_SITE: Final = os.path.dirname(os.path.dirname(os.path.abspath(np.__file__)))
+# Code in these folders is never "the user's program".
+_INSIDE: Final = (_ROOT + os.sep, *(os.path.join(_SITE, name) + os.sep for name in ("numpy", "scipy", "optree", "malt")))
+_known: Final[dict[str, bool]] = {"<__array_function__ internals>": True}
+
+E = TypeVar("E", bound=Exception)
+
+
+@final
+class Where:
+    """A place in a program: an instruction of a code object, from which file, line and local name are read on demand.
+
+    Compares by file and line. Prints as ``fit.py:12``, relative to the working directory where that is shorter.
+    """
+
+    __slots__ = ("_code", "_instruction")
+
+    def __init__(self, code: CodeType, instruction: int) -> None:
+        self._code = code
+        self._instruction = instruction
+
+    @property
+    def path(self) -> str:
+        """The file as the code object names it."""
+        return self._code.co_filename
+
+    @property
+    def file(self) -> str:
+        """The file, relative to the working directory if it is below."""
+        below = os.getcwd() + os.sep
+        return self.path[len(below) :] if self.path.startswith(below) else self.path
+
+    @property
+    def line(self) -> int:
+        found = self._code.co_firstlineno
+        for start, end, line in self._code.co_lines():
+            if start <= self._instruction < end and line is not None:
+                return line
+        return found
+
+    @property
+    def function(self) -> str:
+        """The name of the function the line is in."""
+        return self._code.co_name
+
+    @property
+    def name(self) -> str | None:
+        """The variable that the instruction's value is assigned to directly (``z`` in ``z = (x − mu)/s``), or None."""
+        return _assigned_name(self._code, self._instruction)
+
+    @property
+    def source(self) -> str:
+        """The text of the line, '' where it is not at hand."""
+        return linecache.getline(self.path, self.line).strip()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Where) and (self.path, self.line) == (other.path, other.line)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.line))
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def __repr__(self) -> str:
+        return f"Where({self})"
+
+
+def _assigned_name(code: CodeType, instruction: int) -> str | None:
+    passed = False
+    for step in dis.get_instructions(code):
+        if passed and step.opname not in ("CACHE", "NOP"):
+            if step.opname in ("STORE_FAST", "STORE_NAME", "STORE_DEREF", "STORE_GLOBAL"):
+                return str(step.argval)
+            return None
+        passed = passed or step.offset == instruction
+    return None
+
+
+def is_inside(filename: str) -> bool:
+    """Whether a file belongs to this package or to a library that it stands on."""
+    found = _known.get(filename)
+    if found is None:
+        found = _known[filename] = os.path.abspath(filename).startswith(_INSIDE) or filename.startswith("<frozen")
+    return found
+
+
+def user_frame(depth: int = 1) -> FrameType | None:
+    """The innermost frame that is the user's, starting ``depth`` frames above the caller."""
+    frame: FrameType | None = sys._getframe(depth)
+    known = _known
+    while frame is not None:
+        name = frame.f_code.co_filename
+        inside = known.get(name)
+        if not (is_inside(name) if inside is None else inside):
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def here() -> Where | None:
+    """The user's line that is being run, None where there is none (a program that is this package alone)."""
+    frame = user_frame(2)
+    return None if frame is None else Where(frame.f_code, frame.f_lasti)
+
+
+def error(kind: type[E], message: str, where: Where | None = None) -> E:
+    """An exception of type ``kind`` whose message ends with the user's line.
+
+    >>> raise error(TypeError, "no such thing")                                     # doctest: +SKIP
+    TypeError: no such thing (at fit.py:12: `y = f(x)`)
+    """
+    where = where or here()
+    if where is None:
+        return kind(message)
+    source = where.source
+    return kind(f"{message} (at {where}: `{source}`)" if source else f"{message} (at {where})")
+
+
+def of_function(function: Any) -> Where | None:
+    """The first line of a Python function, None for a callable that has none."""
+    code = getattr(function, "__code__", None)
+    return Where(code, 0) if isinstance(code, CodeType) else None
