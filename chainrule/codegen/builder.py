@@ -48,7 +48,7 @@ class Builder:
         self.blocks: list[list[ir.Stmt]] = [[]]
         self.levels: dict[str, int] = {}  # name → number of the block in which it is bound
         self.ranges: dict[str, Dim] = {}  # index variable → its extent
-        self.floor = 0
+        self.floors = [0]
         self.used: set[str] = set()
         self._count = 0
         self._shared: dict[ir.Expr, ir.Expr] = {}
@@ -62,6 +62,11 @@ class Builder:
     def depth(self) -> int:
         """The number of the innermost open block."""
         return len(self.blocks) - 1
+
+    @property
+    def floor(self) -> int:
+        """The number of the outermost block in which something may be computed now."""
+        return self.floors[-1]
 
     def fresh(self, prefix: str) -> str:
         while True:
@@ -104,9 +109,9 @@ class Builder:
     @contextmanager
     def floor_here(self) -> Iterator[None]:
         """Inside, nothing is computed further out than the innermost open block."""
-        before, self.floor = self.floor, self.depth
+        self.floors.append(self.depth)
         yield
-        self.floor = before
+        self.floors.pop()
 
     # --- values -------------------------------------------------------------------------------------------------------
 
@@ -123,8 +128,8 @@ class Builder:
                 return self.level(value)
             case ir.Fma(a, b, c, _):
                 return max(self.level(a), self.level(b), self.level(c))
-            case ir.Load():
-                raise AssertionError("a load stands in a Let of its own")
+            case ir.Load(buffer, index, _, guard):
+                return max(self.levels[buffer], self.level(index), self.level(guard))
 
     def bind(self, expr: ir.Expr, dtype: str, level: int | None = None) -> ir.Var:
         """A name for ``expr``, in the block ``level`` (default: as far out as it is known)."""
@@ -183,7 +188,7 @@ class Builder:
         """A dimension as an int64 expression, computed once at the start."""
         if isinstance(dim, int):
             return int_literal(dim)
-        floor, self.floor = self.floor, 0
+        self.floors.append(0)
         total: ir.Expr | None = None
         for monomial, coefficient in dim.terms:
             product: ir.Expr | None = int_literal(coefficient) if coefficient != 1 or not monomial else None
@@ -192,7 +197,7 @@ class Builder:
                 product = factor if product is None else self._int("mul", product, factor)
             assert product is not None
             total = product if total is None else self._int("add", total, product)
-        self.floor = floor
+        self.floors.pop()
         assert total is not None
         return total
 
@@ -238,4 +243,6 @@ class Builder:
         """The conjunction of two guards, of which None is true."""
         if a is None or b is None or a == b:
             return b if a is None else a
+        if type(a) is ir.Literal or type(b) is ir.Literal:  # never true: what always holds is None
+            return a if type(a) is ir.Literal else b
         return self.shared(ir.Apply("logical_and", (a, b), "bool"), "bool")

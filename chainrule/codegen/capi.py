@@ -1,14 +1,15 @@
-"""What the generated entries know about CPython and NumPy: offsets in their structures and addresses of their names.
+"""What generated entries know about CPython and NumPy: offsets in their structures, addresses of their names.
 
-None of the offsets is promised by a public interface of Python, so `available` compares them with probe objects
-once. Where it says no (another implementation, a free-threaded build, a future layout), kernels are called through
-ctypes instead.
+None of the offsets is promised by a public interface of Python, so `available` compares them with probe
+objects once. Where it says no (another implementation, a free-threaded build, a future layout), kernels are
+called through ctypes instead.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import struct
 import sys
 from typing import Any
@@ -18,7 +19,18 @@ import numpy as np
 from chainrule.codegen import native
 from chainrule.codegen.signature import DTYPES
 
-__all__ = ["ARRAY", "DESCR", "FUNCTION", "HEADER", "TYPE", "available", "is_cpython_with_gil", "make_base", "mark_vectorcall", "prepare"]
+__all__ = [
+    "ARRAY",
+    "DESCR",
+    "FUNCTION",
+    "HEADER",
+    "TYPE",
+    "available",
+    "is_cpython_with_gil",
+    "make_base",
+    "mark_vectorcall",
+    "prepare",
+]
 
 HEADER = 16
 """Size of an object's head: reference count and type. A float's value, a NumPy scalar's value start here."""
@@ -59,9 +71,11 @@ is_cpython_with_gil = (
 
 _C_API = (
     "PyBool_Type", "PyComplex_Type", "PyErr_Clear", "PyErr_NoMemory", "PyErr_Occurred", "PyErr_SetString",
-    "PyEval_RestoreThread", "PyEval_SaveThread", "PyExc_ReferenceError", "PyFloat_Type", "PyList_New", "PyList_SetItem",
+    "PyEval_RestoreThread", "PyEval_SaveThread", "PyExc_ReferenceError", "PyFloat_Type", "PyList_New",
+    "PyList_SetItem",
     "PyLong_AsDouble", "PyLong_AsLongLongAndOverflow", "PyLong_Type", "PyMem_RawFree", "PyMem_RawMalloc",
-    "PyObject_Vectorcall", "PyTuple_New", "PyTuple_SetItem", "Py_DecRef", "Py_IncRef", "_Py_NoneStruct", "_Py_TrueStruct",
+    "PyObject_Vectorcall", "PyTuple_New", "PyTuple_SetItem", "Py_DecRef", "Py_IncRef",
+    "_Py_NoneStruct", "_Py_TrueStruct",
 )  # fmt: skip
 
 
@@ -96,19 +110,30 @@ def available() -> bool:
 
 
 def _scalars_fit() -> bool:
-    probes: list[tuple[object, bytes]] = [(1.5, struct.pack("d", 1.5)), (1.5 - 2j, struct.pack("dd", 1.5, -2.0))]
+    probes: list[tuple[object, bytes]] = [
+        (1.5, struct.pack("d", 1.5)),
+        (1.5 - 2j, struct.pack("dd", 1.5, -2.0)),
+    ]
     for dtype in DTYPES:
         probe = np.dtype(dtype).type(3)
         probes.append((probe, probe.tobytes()))
     return all(
-        _read(id(value) + TYPE, "P") == id(type(value)) and ctypes.string_at(id(value) + HEADER, len(data)) == data
+        _read(id(value) + TYPE, "P") == id(type(value))
+        and ctypes.string_at(id(value) + HEADER, len(data)) == data
         for value, data in probes
     )
 
 
 def _arrays_fit() -> bool:
     base = np.zeros((3, 4))
-    for array in (base, base.T, base.astype(">f8"), np.zeros(2, np.int64), np.zeros((1, 0, 2), "?"), np.zeros(3, "c16")):
+    for array in (
+        base,
+        base.T,
+        base.astype(">f8"),
+        np.zeros(2, np.int64),
+        np.zeros((1, 0, 2), "?"),
+        np.zeros(3, "c16"),
+    ):
         address, descr = id(array), id(array.dtype)
         shape = ctypes.string_at(_read(address + ARRAY.SHAPE, "P"), 8 * array.ndim)
         fits = (
@@ -136,7 +161,9 @@ def _address(name: str) -> int:
 
 
 def _slot(cls: type, slot: int) -> int:
-    get_slot = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(("PyType_GetSlot", ctypes.pythonapi))
+    get_slot = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_int)(
+        ("PyType_GetSlot", ctypes.pythonapi)
+    )
     address: int = get_slot(cls, slot)
     return address
 
@@ -144,16 +171,15 @@ def _slot(cls: type, slot: int) -> int:
 @functools.cache
 def _numpy_table() -> list[int]:
     """NumPy's table of C functions and types, as far as it is used here."""
-    from numpy._core import _multiarray_umath
-
     get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
-    table = get_pointer(_multiarray_umath._ARRAY_API, None)  # type: ignore[attr-defined]
+    umath: Any = importlib.import_module("numpy._core._multiarray_umath")
+    table = get_pointer(umath._ARRAY_API, None)
     return list((ctypes.c_size_t * (_PYARRAY_NEW_FROM_DESCR + 1)).from_address(table))
 
 
-# --- the base type of Function --------------------------------------------------------------------------------
+# --- the base type of Function
 
 
 class _Slot(ctypes.Structure):
@@ -179,18 +205,23 @@ _kept: list[object] = []
 
 
 def make_base() -> type:
-    """A type whose instances hold a pointer to the C function that is called when they are called, and one word more.
+    """A type whose instances hold a pointer to the C function that a call runs, and one word more.
 
-    While the pointer is null, a call goes to `__call__`. Attribute access binds instances as it binds Python functions.
+    While the pointer is null, a call goes to `__call__`. Attribute access binds instances as it binds Python
+    functions.
     """
-    members = (_Member * 2)(_Member(b"__vectorcalloffset__", _T_PYSSIZET, FUNCTION.VECTORCALL, _READONLY, None), _Member())
+    members = (_Member * 2)(
+        _Member(b"__vectorcalloffset__", _T_PYSSIZET, FUNCTION.VECTORCALL, _READONLY, None), _Member()
+    )
     slots = (_Slot * 4)(
         _Slot(_PY_TP_MEMBERS, ctypes.addressof(members)),
         _Slot(_PY_TP_CALL, _address("PyVectorcall_Call")),
         _Slot(_PY_TP_DESCR_GET, _slot(type(make_base), _PY_TP_DESCR_GET)),
         _Slot(0, None),
     )
-    spec = _Spec(b"chainrule.codegen.capi.NativeBase", FUNCTION.BASE_SIZE, 0, _HAVE_VECTORCALL | _BASETYPE, slots)
+    spec = _Spec(
+        b"chainrule.codegen.capi.NativeBase", FUNCTION.BASE_SIZE, 0, _HAVE_VECTORCALL | _BASETYPE, slots
+    )
     _kept.extend((members, slots, spec))
     from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("PyType_FromSpec", ctypes.pythonapi))
     base: type = from_spec(ctypes.addressof(spec))
@@ -198,11 +229,11 @@ def make_base() -> type:
 
 
 def mark_vectorcall(cls: type) -> None:
-    """Let calls of instances of a subclass go straight to the C function, and its methods be called without a bound method.
+    """Let calls go straight to the C function, and calls as a method do without a bound method.
 
-    Python clears both marks when a class is made by a class statement, since it may override `__call__`; this one has not.
+    A class made by a class statement inherits neither mark, as it may override `__call__` and `__get__`; this
+    is for classes that do not, or whose `__call__` does the same as the C function.
     """
     flags = ctypes.c_ulong.from_address(id(cls) + _TYPE_FLAGS)
     if flags.value == cls.__flags__:
         flags.value |= _HAVE_VECTORCALL | _METHOD_DESCRIPTOR
-

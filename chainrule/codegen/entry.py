@@ -1,10 +1,12 @@
-"""The LLVM text of an entry: the native function that Python calls, which checks its arguments and calls a kernel.
+"""The LLVM text of an entry: the native function that Python calls, and that calls a kernel.
 
-An entry knows a signature, not a kernel. What belongs to one `Function` (the kernel's address, hidden inputs, the
-slow path) it reads from the instance, so one entry serves all kernels of a signature, and its text holds no address.
+An entry knows a signature, not a kernel. What belongs to one `Function` (the kernel's address, hidden inputs,
+the slow path) it reads from the instance, so one entry serves all kernels of a signature, and its text holds
+no address.
 
-Every call does this, in this order: check the arguments (whatever does not fit goes to the slow path), hold on to the
-kernel, make the results, run the kernel (without the interpreter lock if the work is large), arrange the results.
+Every call does this, in this order: check the arguments (whatever does not fit goes to the slow path), hold
+on to the kernel, make the results, run the kernel (without the interpreter lock if the work is large),
+arrange the results.
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ LARGE = 20_000
 STACK_WORKSPACE = 4096
 """Bytes of workspace from which on it comes from the heap."""
 
-_ELEMENT: dict[Dtype, str] = {"float64": "double", "int64": "i64", "bool": "i8", "float32": "float", "complex128": "{ double, double }"}
+_ELEMENT: dict[Dtype, str] = {
+    "float64": "double",
+    "int64": "i64",
+    "bool": "i8",
+    "float32": "float",
+    "complex128": "{ double, double }",
+}
 _ALIGNMENT = 64
 _RELATION = {"==": "eq", ">=": "sge", "!=": "ne"}
 
@@ -39,7 +47,7 @@ _OPERATION = {
 
 
 def entry_text(signature: Signature, type_numbers: dict[Dtype, int]) -> str:
-    """An LLVM module that defines `ptr @entry(ptr self, ptr args, i64 nargsf, ptr kwnames)` for kernels of a signature.
+    """An LLVM module that defines `ptr @entry(ptr self, ptr args, i64 nargsf, ptr kwnames)` for a signature.
 
     Two signatures that differ only in the names of their sizes have the same text.
     """
@@ -47,7 +55,7 @@ def entry_text(signature: Signature, type_numbers: dict[Dtype, int]) -> str:
 
 
 class _Entry:
-    """Writes one entry from top to bottom. Fresh names are numbered; every check that fails branches to `slow`."""
+    """Writes one entry from top to bottom. Fresh names are numbered; failed checks branch to `slow`."""
 
     def __init__(self, signature: Signature, type_numbers: dict[Dtype, int]) -> None:
         self.signature = signature
@@ -64,7 +72,9 @@ class _Entry:
         signature = self.signature
         self._check_call()
         objects = [self._item("%args", number) for number in range(len(signature.inputs))]
-        inputs = [value for pair in zip(signature.inputs, objects, strict=True) for value in self._input(*pair)]
+        inputs = [
+            value for pair in zip(signature.inputs, objects, strict=True) for value in self._input(*pair)
+        ]
         table = self._value(f"call ptr @field(ptr %self, i64 {FUNCTION.TABLE})")
         kernel = self._item(table, 0)
         hidden = self._hidden(table)
@@ -170,15 +180,17 @@ class _Entry:
         return [f"i8 zeroext {value}" if dtype == "bool" else f"{_ELEMENT[dtype]} {value}"]
 
     def _dimension(self, dim: SizeExpr, found: str) -> None:
-        """A dimension fits if it has the number asked for; a name stands for the first number that it meets."""
+        """A dimension has to be the number asked for; a name stands for the first number that it meets."""
         if isinstance(dim, str) and dim not in self.sizes:
             self.sizes[dim] = found
         else:
             self._check(f"icmp eq i64 {found}, {self._size(dim)}")
 
     def _hidden(self, table: str) -> list[str]:
-        """Hidden inputs, from the table that `Function.install` writes: the kernel, then a pointer and the dimensions for
-        each array, one or two words for each scalar."""
+        """Hidden inputs, from the table that `Function.install` writes.
+
+        It holds the kernel, then a pointer and the dimensions for each array, a word or two for each scalar.
+        """
         values, word = [], 1
         for argument in self.signature.hidden:
             if argument.shape:
@@ -219,7 +231,10 @@ class _Entry:
     def _elements(self, shapes: list[list[str]]) -> str:
         """How many elements inputs and results have together."""
         total = "0"
-        for shape in (*([self._size(dim) for dim in argument.shape] for argument in self.signature.inputs), *shapes):
+        for shape in (
+            *([self._size(dim) for dim in argument.shape] for argument in self.signature.inputs),
+            *shapes,
+        ):
             product = "1"
             for size in shape:
                 product = self._value(f"mul i64 {product}, {size}")
@@ -271,7 +286,7 @@ class _Entry:
     # --- results
 
     def _result(self, argument: Argument, shape: list[str]) -> tuple[str | None, str]:
-        """A new object and where the kernel writes its data. A boolean of rank 0 is not made but chosen, afterwards."""
+        """A new object and where its data belong. A boolean of rank 0 is not made but chosen, afterwards."""
         if argument.shape:
             made = self._own(self._new_array(argument.dtype, shape))
             return made, self._value(f"call ptr @field(ptr {made}, i64 {ARRAY.DATA})")

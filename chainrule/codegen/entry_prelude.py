@@ -1,4 +1,4 @@
-"""The part of the text of `entry` that is the same for every signature: declarations, and the checks as small functions.
+"""The part of an entry's text that is the same for every signature: declarations, checks as small functions.
 
 All of them are inlined; which names exist is said in `capi.prepare`.
 """
@@ -67,7 +67,7 @@ define internal ptr @field(ptr %object, i64 %offset) alwaysinline {{
   ret ptr %value
 }}
 
-; An array as a kernel reads it: exactly ndarray, this type number, native byte order, contiguous, aligned, this rank.
+; An array as a kernel reads it: exactly ndarray, of this type and rank, native, contiguous, aligned.
 define internal i1 @is_array(ptr %object, i32 %number, i32 %rank) alwaysinline {{
   %type = call ptr @type_of(ptr %object)
   %exact = icmp eq ptr %type, @np_ndarray
@@ -95,7 +95,7 @@ no:
   ret i1 false
 }}
 
-; Readers of scalars: whether the object is one of the types that convert without loss of meaning, and its value.
+; Readers of scalars: whether the object is of one of the types that convert without loss, and its value.
 define internal i1 @read_float64(ptr %object, ptr %value) alwaysinline {{
   %type = call ptr @type_of(ptr %object)
   %python = icmp eq ptr %type, @PyFloat_Type

@@ -1,4 +1,4 @@
-"""Calling a kernel from Python through ctypes: slow, and without any assumption on how Python lays out its objects."""
+"""Calling a kernel through ctypes: slow, and without assumptions on how Python lays out its objects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from chainrule.codegen.signature import Argument, Dtype, Signature, SizeExpr, Tree, evaluate_size
+from chainrule.codegen.signature import Argument, Dtype, Signature, Tree, evaluate_size
 
 __all__ = ["Value", "call", "conform"]
 
@@ -26,8 +26,9 @@ _ALIGNMENT = 64
 def call(kernel: int, signature: Signature, leaves: Sequence[Value], hidden: Sequence[Value]) -> Any:
     """Call the kernel at an address and return its results in the signature's tree.
 
-    Arrays must have the element type and shape of the signature; they are copied where they are not contiguous. Raises
-    TypeError or ValueError for arguments that do not fit, sizes that disagree and guards that do not hold.
+    Arrays must have the element type and shape of the signature; they are copied where they are not
+    contiguous. Raises TypeError or ValueError for arguments that do not fit, sizes that disagree and guards
+    that do not hold.
     """
     if len(leaves) != len(signature.inputs) or len(hidden) != len(signature.hidden):
         raise TypeError(f"the kernel takes {len(signature.inputs)} arguments, not {len(leaves)}")
@@ -36,9 +37,12 @@ def call(kernel: int, signature: Signature, leaves: Sequence[Value], hidden: Seq
     sizes = named_sizes(expected, values)
     for relation, left, right in signature.guards:
         if not _holds(relation, evaluate_size(left, sizes), evaluate_size(right, sizes)):
-            raise ValueError(f"the kernel was compiled for sizes with {left} {relation} {right}; here they are {sizes}")
+            raise ValueError(
+                f"the kernel was compiled for sizes with {left} {relation} {right}; here they are {sizes}"
+            )
     results = [
-        np.empty([evaluate_size(dim, sizes) for dim in result.shape], result.dtype) for result in signature.results
+        np.empty([evaluate_size(dim, sizes) for dim in result.shape], result.dtype)
+        for result in signature.results
     ]
     words: list[complex | None] = [word for value in values for word in _words(value)]
     words += [sizes[name] for name in signature.sizes]
@@ -57,17 +61,21 @@ def conform(argument: Argument, value: Value) -> np.ndarray[Any, np.dtype[Any]]:
         raise TypeError(f"the kernel takes elements of type {argument.dtype}, not {array.dtype}")
     if array.ndim != len(argument.shape):
         raise TypeError(f"the kernel takes an array of rank {len(argument.shape)}, not {array.ndim}")
-    return np.require(array, argument.dtype, "CA")
+    return np.require(array, argument.dtype, ["C", "A"])
 
 
-def named_sizes(arguments: Iterable[Argument], values: Iterable[np.ndarray[Any, np.dtype[Any]]]) -> dict[str, int]:
-    """What each named size is in some arrays. ValueError if they disagree with each other or with a fixed size."""
+def named_sizes(
+    arguments: Iterable[Argument], values: Iterable[np.ndarray[Any, np.dtype[Any]]]
+) -> dict[str, int]:
+    """What each named size is in some arrays. ValueError if arrays disagree, also with a fixed size."""
     sizes: dict[str, int] = {}
     for argument, value in zip(arguments, values, strict=True):
         for dim, found in zip(argument.shape, value.shape, strict=True):
             wanted = sizes.setdefault(dim, found) if isinstance(dim, str) else dim
             if found != wanted:
-                raise ValueError(f"an array of shape {value.shape} does not fit {argument.shape} with sizes {sizes}")
+                raise ValueError(
+                    f"an array of shape {value.shape} does not fit {argument.shape} with sizes {sizes}"
+                )
     return sizes
 
 

@@ -1,7 +1,7 @@
 """Native functions: Python objects whose call goes straight to compiled code.
 
-`entry` gives the native function for a signature, `Function` is the type whose instances call it, and `call` calls a
-kernel through ctypes where this Python has no native entries.
+`entry` gives the native function for a signature, `Function` is the type whose instances call it, and `call`
+calls a kernel through ctypes where this Python has no native entries.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ _lock = threading.RLock()
 _addresses: dict[str, int] = {}
 _signatures: dict[int, Signature] = {}
 _modules: list[native.Module] = []
-"""Entries live as long as the process: instances hold no reference to theirs, and there are few signatures."""
+"""Entries live as long as the process: functions hold no reference to theirs, and signatures are few."""
 
 
 def entry(signature: Signature) -> int:
     """The address of the native function for kernels of a signature, or 0 if this Python allows none.
 
-    It has the vectorcall convention `PyObject *entry(self, args, nargsf, kwnames)`, `self` being a `Function`. It takes
-    the leaves of the arguments by position. An array fits if it is exactly an ndarray of the type in native byte order,
-    C-contiguous, of the right shape; a scalar if it is a float, np.float64 or int for float64, an int or np.int64 for
-    int64, a bool or np.bool for bool, np.float32 for float32, a complex or np.complex128 for complex128. If all fit, if
-    sizes agree and guards hold, the kernel is called; otherwise the function's slow path gets the call as it is.
+    It has the vectorcall convention `PyObject *entry(self, args, nargsf, kwnames)`, `self` a `Function`. It
+    takes the leaves of the arguments by position. An array fits if it is exactly an ndarray of the type in
+    native byte order, C-contiguous, of the right shape; a scalar if it is a float, np.float64 or int for
+    float64, an int or np.int64 for int64, a bool or np.bool for bool, np.float32 for float32, a complex or
+    np.complex128 for complex128. If all fit, if sizes agree and guards hold, the kernel is called;
+    otherwise the function's slow path gets the call as it is.
 
     Results are new C-contiguous arrays and NumPy scalars. Other threads run meanwhile if the work is large.
     """
@@ -69,9 +70,10 @@ else:
 class Function(_NativeBase):
     """A callable that starts on its slow path, a Python callable, and calls a kernel once one is installed.
 
-    The slow path has to handle every call; from `install` on it gets those that the kernel's entry does not take.
-    Instances have attributes and weak references, are collected in cycles, and bind as methods of classes. Like Python's
-    functions they are their own copies. Calls and installations may come from several threads.
+    The slow path has to handle every call; from `install` on it gets those that the kernel's entry does not
+    take. Instances have attributes and weak references, are collected in cycles, and bind as methods of
+    classes. Like Python's functions they are their own copies. Calls and installations may come from several
+    threads.
 
     >>> double = Function(lambda x: 2 * x)
     >>> double("ab")
@@ -106,13 +108,15 @@ class Function(_NativeBase):
     def install(self, entry: int, kernel: int, hidden: Sequence[Value], keep: object) -> None:
         """From now on calls go to an entry with the kernel at an address.
 
-        `hidden` are the values for the signature's hidden inputs: arrays must have the right type and be contiguous, as
-        they are not copied. `keep` is kept alive as long as the kernel may run; it should own the kernel's code.
-        Raises TypeError or ValueError for values that do not fit the signature.
+        `hidden` are the values for the signature's hidden inputs: arrays must have the right type and be
+        contiguous, or are copied. `keep` is kept alive as long as the kernel may run; it should own
+        the kernel's code. Raises TypeError or ValueError for values that do not fit the signature.
         """
         signature = _signatures.get(entry)
         if signature is None:
-            raise ValueError("install takes an address that `entry` gave; where it gave 0, use `call` instead")
+            raise ValueError(
+                "install takes an address that `entry` gave; where it gave 0, use `call` instead"
+            )
         table, arrays = _table(signature, kernel, hidden)
         self._swap(entry, ctypes.addressof(table), (table, arrays, keep))
 
@@ -122,7 +126,7 @@ class Function(_NativeBase):
             self._swap(0, 0, None)
 
     def _swap(self, entry: int, table: int, owner: object) -> None:
-        """Write entry, table and owner at once: other threads cannot run during the copy, as it keeps the interpreter lock.
+        """Write entry, table and owner at once: the copy keeps the interpreter lock.
 
         The owner's field has the place of a slot, so the references are counted here by hand.
         """
@@ -141,7 +145,10 @@ _copy = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, cty
 
 def _mark(cls: type[Function]) -> None:
     """Native calls and bindings for a class that overrides neither `__call__` nor `__get__`."""
-    overridden = any("__call__" in base.__dict__ or "__get__" in base.__dict__ for base in cls.__mro__[: cls.__mro__.index(Function)])
+    overridden = any(
+        "__call__" in base.__dict__ or "__get__" in base.__dict__
+        for base in cls.__mro__[: cls.__mro__.index(Function)]
+    )
     if capi.is_cpython_with_gil and not overridden:
         capi.mark_vectorcall(cls)
 
@@ -150,7 +157,7 @@ _mark(Function)
 
 
 def _table(signature: Signature, kernel: int, hidden: Sequence[Value]) -> tuple[Any, list[Any]]:
-    """What an entry reads of one kernel (`entry` says how it is laid out), and the arrays that it points to."""
+    """What an entry reads of one kernel, as `entry_text` expects it, and the arrays that it points to."""
     if len(hidden) != len(signature.hidden):
         raise ValueError(f"the kernel has {len(signature.hidden)} hidden inputs, not {len(hidden)}")
     arrays = [conform(argument, value) for argument, value in zip(signature.hidden, hidden, strict=True)]

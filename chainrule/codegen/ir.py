@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal as Choice
 from typing import Union
 
-from ..graph.dim import Dim
+from chainrule.graph.dim import Dim
 
 Name = str
 DTypeName = Choice["bool", "int32", "int64", "float32", "float64"]

@@ -114,6 +114,7 @@ class Module:
         self.declarations: dict[str, str] = {}
         self.definitions: dict[str, Definition] = {}
         self.calls: Counter[str] = Counter()
+        self.zero_needed = False
 
     def declare(self, symbol: str, signature: str, attributes: str = "") -> None:
         if symbol not in self.declarations:
@@ -128,6 +129,8 @@ class Module:
 
     def text(self, functions: Iterable[str]) -> str:
         parts = list(self.declarations.values())
+        if self.zero_needed:
+            parts.append("@zero = internal constant i64 0, align 8")  # what a guarded load reads instead
         for symbol, (head, body, attributes) in self.definitions.items():
             if attributes == INLINE and self.calls[symbol] > MAX_INLINED:
                 attributes = NOINLINE
@@ -166,6 +169,15 @@ class Code:
         name = f"%.{self._count}"
         (self.lines if to is None else to).append(f"  {name} = {instruction}")
         return name
+
+    @property
+    def position(self) -> int:
+        """To ask `is_before` of operands that come later."""
+        return self._count
+
+    def is_before(self, operand: str, position: int) -> bool:
+        """Whether an operand was there when the function had come to a position."""
+        return not operand.startswith("%.") or int(operand[2:]) <= position
 
     def do(self, instruction: str) -> None:
         self.lines.append(f"  {instruction}")

@@ -1,8 +1,9 @@
 """From LLVM text to machine code in this process.
 
-`compile_module` is `load(emit(text))`: the object code in the middle is plain bytes, which may be kept on disk and
-loaded into another process on the same kind of machine (`target` says which kind). Code must therefore hold no
-addresses: what it refers to by name is found among the symbols of the process and those given to `define_symbols`.
+`compile_module` is `load(emit(text))`: the object code in the middle is plain bytes, which may be kept on
+disk and loaded into another process on the same kind of machine (`target` says which kind). Code must
+therefore hold no addresses: what it refers to by name is found among the symbols of the process and those
+given to `define_symbols`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class CompileError(RuntimeError):
 class Module:
     """Machine code in memory. It stays there as long as this object lives.
 
-    `object_code` is what `load` made it from. `address(name)` is the address of a function or global variable.
+    `object_code` is what `load` made it from. `address(name)` is the address of a function or global
+    variable.
     """
 
     __slots__ = ("__weakref__", "_engine", "object_code")
@@ -55,26 +58,21 @@ class Module:
 def compile_module(ir_text: str, *, level: int) -> Module:
     """Compile LLVM text for this machine and load it.
 
-    `level` 0 runs no passes and the fastest code generator; 1 to 3 run LLVM's standard pipeline (O1 to O3) without
-    the SLP vectoriser, which costs much and gains nothing on our straight-line code. Raises `CompileError`.
+    `level` 0 runs no passes and the fastest code generator; 1 to 3 run LLVM's standard pipeline (O1 to O3)
+    without the SLP vectoriser, which costs much and gains nothing on our straight-line code. Raises
+    `CompileError`.
     """
     return load(emit(ir_text, level))
 
 
 def emit(ir_text: str, level: int) -> bytes:
-    """The object code of LLVM text for this machine; `level` as in `compile_module`. Raises `CompileError`."""
+    """The object code of LLVM text for this machine; `level` and errors as in `compile_module`."""
     if level not in (0, 1, 2, 3):
         raise ValueError(f"optimisation level {level!r}: choose one of 0, 1, 2, 3")
-    with _lock:
-        llvm = _llvm()
+    with _lock, closing(_llvm().create_context()) as context, closing(_parsed(ir_text, context)) as module:
         machine = _target_machine(level)
-        try:
-            module = llvm.parse_assembly(ir_text, llvm.create_context())
-            module.triple = machine.triple
-            module.data_layout = str(machine.target_data)
-            module.verify()
-        except RuntimeError as error:
-            raise CompileError(f"LLVM rejects a generated module: {error}") from error
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
         _require_symbols(module)
         if level > 0:
             _optimise(module, machine, level)
@@ -85,14 +83,15 @@ def emit(ir_text: str, level: int) -> bytes:
 def load(object_code: bytes) -> Module:
     """Bring object code from `emit` into memory.
 
-    LLVM does not survive damaged object code: bytes that come from a file need a checksum of their own. The names
-    that the code refers to must be defined before.
+    LLVM does not survive damaged object code: bytes that come from a file need a checksum of their own. The
+    names that the code refers to must be defined before.
     """
     with _lock:
         llvm = _llvm()
-        # An engine owns its target machine, so that the shared ones cannot be given away. It only reads its data layout.
+        # An engine owns its target machine, so it gets one of its own; it only reads the data layout.
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", llvm.create_context()), machine)
+        # The global context: the garbage collector might dispose of any other before the engine.
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         engine.finalize_object()
         return Module(engine, object_code)
@@ -134,6 +133,16 @@ def _target_machine(level: int) -> llvm.TargetMachine:
     )
 
 
+def _parsed(ir_text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
+    llvm = _llvm()
+    try:
+        module = llvm.parse_assembly(ir_text, context)
+        module.verify()
+    except RuntimeError as error:
+        raise CompileError(f"LLVM rejects a generated module: {error}") from error
+    return module
+
+
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -> None:
     llvm = _llvm()
     options = llvm.create_pipeline_tuning_options(speed_level=level)
@@ -146,7 +155,14 @@ def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -
 def _require_symbols(module: llvm.ModuleRef) -> None:
     """MCJIT gives an unknown symbol the address 0 in silence; the crash would come at the call."""
     llvm = _llvm()
-    declared = [value for group in (module.functions, module.global_variables) for value in group if value.is_declaration]
+    declared = [
+        value
+        for group in (module.functions, module.global_variables)
+        for value in group
+        if value.is_declaration
+    ]
     for value in declared:
         if not value.name.startswith("llvm.") and not llvm.address_of_symbol(value.name):
-            raise CompileError(f"a generated module refers to {value.name!r}, which nothing in this process defines")
+            raise CompileError(
+                f"a generated module refers to {value.name!r}, which nothing in this process defines"
+            )

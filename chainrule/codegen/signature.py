@@ -2,8 +2,8 @@
 
 A kernel is the C function `void name(inputs…, hidden inputs…, sizes…, results…, workspace)`:
 
-- an input of rank 0 comes by value (float64 `double`, int64 `int64_t`, bool `uint8_t`, float32 `float`, complex128 two
-  `double`s), an array as a pointer to C-contiguous data (bool as bytes, complex128 interleaved);
+- an input of rank 0 comes by value (float64 `double`, int64 `int64_t`, bool `uint8_t`, float32 `float`,
+  complex128 two `double`s), an array as a pointer to C-contiguous data (bool as bytes, complex128 as pairs);
 - hidden inputs, what the program captured, follow by the same rule; then each named size once as `int64_t`;
 - every result is a pointer, a result of rank 0 a pointer to one element;
 - the workspace, if the signature has one, is a pointer to scratch memory, aligned to 64 bytes.
@@ -22,7 +22,7 @@ Dtype: TypeAlias = Literal["float64", "int64", "bool", "float32", "complex128"]
 SizeExpr: TypeAlias = "int | str | tuple[str, SizeExpr, SizeExpr]"
 """A number, a named size, or (operator, left, right) with an operator of `+ * // % min max`."""
 
-Tree: TypeAlias = "int | None | tuple[Tree, ...] | list[Tree]"
+Tree: TypeAlias = "int | tuple[Tree, ...] | list[Tree] | None"
 """How the caller gets the results: the number of a result, None, or a tuple or list of such."""
 
 Guard: TypeAlias = tuple[str, SizeExpr, SizeExpr]
@@ -48,8 +48,8 @@ class Argument:
 class Signature:
     """Everything that a caller of a kernel has to know. Raises ValueError if it contradicts itself.
 
-    `sizes` names the sizes in the order in which the kernel takes them; each is a bare dimension of some input or hidden
-    input. `workspace` is in bytes. When a guard does not hold, the kernel must not be called.
+    `sizes` names the sizes in the order in which the kernel takes them; each is a bare dimension of some
+    input or hidden input. `workspace` is in bytes. When a guard does not hold, the kernel must not be called.
 
     >>> signature = Signature(
     ...     inputs=(Argument("float64", ("n",)), Argument("float64")),
@@ -74,7 +74,9 @@ class Signature:
         given = [dim for argument in (*self.inputs, *self.hidden) for dim in argument.shape]
         if any(isinstance(dim, tuple) for dim in given):
             raise ValueError("a dimension of an input is an int or a named size, not an expression")
-        if set(self.sizes) != {dim for dim in given if isinstance(dim, str)} or len(set(self.sizes)) < len(self.sizes):
+        if set(self.sizes) != {dim for dim in given if isinstance(dim, str)} or len(set(self.sizes)) < len(
+            self.sizes
+        ):
             raise ValueError(f"the sizes {self.sizes} are not the named dimensions of the inputs, each once")
         for expression in self.size_expressions():
             _check_size(expression, self.sizes)

@@ -1,12 +1,12 @@
 """Elementary functions for lanes: branch-free code, written once over an abstract builder.
 
-`FUNCTIONS["exp"](builder, x)` emits the operations of exp through the builder's methods (`Ops`), and returns the
-builder's value of the result: for LLVM on scalars or vectors, for C and for CUDA C alike. Since every operation rounds
-once and none may be reassociated, all of them give the same bits.
+`FUNCTIONS["exp"](builder, x)` emits the operations of exp through the builder's methods (`Ops`), and returns
+the builder's value of the result: for LLVM on scalars or vectors, for C and for CUDA C alike. Since every
+operation rounds once and none may be reassociated, all of them give the same bits.
 
-All functions are float64. Errors are below 2 ulp over the whole range (tests hold a bound for each), special values are
-those of C99's Annex F, arguments of trigonometric functions may be huge. For float32, widen the argument, call, and
-round the result: within 0.51 ulp.
+All functions are float64. Errors are below 2 ulp over the whole range (tests hold a bound for each), special
+values are those of C99's Annex F, arguments of trigonometric functions may be huge. For float32, widen the
+argument, call, and round the result: within 0.51 ulp.
 
 >>> sorted(FUNCTIONS)[:4]
 ['acos', 'acosh', 'asin', 'asinh']
@@ -80,4 +80,4 @@ FUNCTIONS: dict[str, Emit] = {
     "gammaln": _emit(special.gammaln),
     "digamma": _emit(special.digamma),
 }
-"""What emits each function, by its name in the table of scalar primitives; `pow`, `hypot` and `atan2` take two."""
+"""What emits each function, by its name in the table of scalar primitives."""

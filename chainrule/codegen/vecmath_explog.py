@@ -1,7 +1,8 @@
 """Exponentials, logarithms, powers and hyperbolic functions on lanes.
 
-Errors are below 1.1 ulp unless a function says otherwise; `tests/codegen/test_vecmath.py` holds every bound. Pairs
-(high, low) are unevaluated sums: they carry what one float64 would round away where a later step amplifies it.
+Errors are below 1.1 ulp unless a function says otherwise; `tests/codegen/test_vecmath.py` holds every bound.
+Pairs (high, low) are unevaluated sums: they carry what one float64 would round away, where a later step
+amplifies it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ EXPONENT_FIELD = -(1 << 52)
 SMALLEST_NORMAL = 2.0**-1022
 
 
-# --- exponentials ------------------------------------------------------------------------------------------------------
+# --- exponentials -------------------------------------------------------------------------------------------
 
 
 def _reduce_exp(x: Float) -> tuple[Int, Float, Float]:
@@ -53,7 +54,7 @@ def _exp_pair(r: Float, low: Float) -> tuple[Float, Float]:
 
 
 def exp_of_pair(x: Float, low: Float) -> tuple[Int, Float, Float]:
-    """(k, high, low) with exp(x + low) = (high + low) * 2**k, for -746 <= x <= 710 and |low| <= x's last place."""
+    """(k, high, low) with exp(x + low) = (high + low) * 2**k, -746 <= x <= 710, |low| < ulp(x)."""
     k, r, r_low = _reduce_exp(x)
     # low can be a thousand times the last place of r, and r * low must not be lost.
     high, low = _exp_pair(*fast_two_sum(r, r_low + low))
@@ -118,7 +119,7 @@ def log_expit(x: Float) -> Float:
     return -softplus(-x)
 
 
-# --- logarithms --------------------------------------------------------------------------------------------------------
+# --- logarithms ---------------------------------------------------------------------------------------------
 
 
 def _split_positive(x: Float) -> tuple[Float, Float]:
@@ -209,7 +210,7 @@ def log1p(x: Float) -> Float:
     return select(x >= -1.0, y, NAN)
 
 
-# --- powers ------------------------------------------------------------------------------------------------------------
+# --- powers -------------------------------------------------------------------------------------------------
 
 
 def _log_accurate(x: Float) -> tuple[Float, Float]:
@@ -264,7 +265,7 @@ def cbrt(x: Float) -> Float:
     mantissa = ((bits & ((1 << 52) - 1)) + (1023 << 52)).as_double()
     one, two = rest.equals(1.0), rest.equals(2.0)
     m = mantissa * select(two, 4.0, select(one, 2.0, 1.0))
-    # y approaches m^(-1/3) from four digits, at fourth order; then one Newton step on y^2 m with an exact residual.
+    # y approaches m^(-1/3) from four digits, at fourth order; then a Newton step for m y^2, its residual exact.
     y = horner(mantissa, table.CBRT) * select(two, 4.0 ** (-1 / 3), select(one, 2.0 ** (-1 / 3), 1.0))
     error = fma(-m, y * y * y, 1.0)
     y = fma(y * error, fma(error, fma(error, 14 / 81, 2 / 9), 1 / 3), y)
@@ -291,14 +292,14 @@ def hypot(x: Float, y: Float) -> Float:
     return select(infinite, INF, length)
 
 
-# --- hyperbolic functions ----------------------------------------------------------------------------------------------
+# --- hyperbolic functions -----------------------------------------------------------------------------------
 
 
 def _hyperbolic(x: Float) -> tuple[Int, tuple[Float, Float], tuple[Float, Float]]:
     """(k, s, c): sinh and cosh of 0 <= x < 711 as pairs, both to be multiplied by 2**(k - 1).
 
-    With q = 2**(-2k), sinh(r + k ln 2) = 2**(k-1) ((1 + q) sinh r + (1 - q) cosh r). For k = 0 the cosh drops out, so
-    that small arguments need no case of their own.
+    With q = 2**(-2k), sinh(r + k ln 2) = 2**(k-1) ((1 + q) sinh r + (1 - q) cosh r). For k = 0 the cosh drops
+    out, so that small arguments need no case of their own.
     """
     k, r, low = _reduce_exp(x)
     z = r * r
@@ -338,7 +339,7 @@ def asinh(x: Float) -> Float:
     a = abs(x)
     huge = a > 2.0**60
     inner = select(huge, 1.0, a)
-    # log1p(a + (sqrt(1 + a^2) - 1)), where the root is a pair: what is left after subtracting 1 is still exact enough.
+    # log1p(a + (sqrt(1 + a^2) - 1)); the root is a pair, so that the difference is accurate.
     square, square_low = two_prod(inner, inner)
     p, p_low = two_sum(1.0, square)
     root, root_low = _sqrt_pair(p, p_low + square_low)
@@ -364,7 +365,8 @@ def acosh(x: Float) -> Float:
     root, root_low = _sqrt_pair(p, p_low + square_low)
     root_low = select(p > 0.0, root_low, 0.0)
     high, low = two_sum(t, root)
-    y = log1p_of_pair(select(huge, x, high), select(huge, 0.0, low + root_low), select(huge, x.const(1.0), 0.0))
+    low = low + root_low
+    y = log1p_of_pair(select(huge, x, high), select(huge, 0.0, low), select(huge, x.const(1.0), 0.0))
     return select(x.equals(INF), x, select(x >= 1.0, y, NAN))
 
 

@@ -1,8 +1,8 @@
 """The abstract builder of straight-line code, and float64 arithmetic written over it.
 
-`Ops` is what an emitter offers: one method per machine operation on opaque values. `Float`, `Int` and `Mask` wrap
-such values, so that the elementary functions read as formulas. Nothing here is reassociated or contracted: `a * b + c`
-is two roundings, `fma(a, b, c)` is one.
+`Ops` is what an emitter offers: one method per machine operation on opaque values. `Float`, `Int` and `Mask`
+wrap such values, so that the elementary functions read as formulas. Nothing here is reassociated or
+contracted: `a * b + c` is two roundings, `fma(a, b, c)` is one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ M = TypeVar("M")
 class Ops(Protocol[V, M]):
     """Operations on lanes of float64 and int64 (both of type `V`) and of truth values (`M`).
 
-    A lane is a scalar or a vector; a builder fixes which. Each operation rounds once, to nearest even, with subnormals.
-    Comparisons of floats are false on NaN, but for `ne`, which is true. Shift counts are Python integers from 0 to 63.
+    A value is a scalar or a vector; a builder fixes which. Each operation rounds once, to nearest even, with
+    subnormals. Comparisons of floats are false on NaN, but for `ne`, which is true. Shift counts are Python
+    integers from 0 to 63.
 
     >>> from chainrule.codegen.vecmath import FUNCTIONS, Ops
     >>> def expm1_of_square(b: Ops[V, M], x: V) -> V:
@@ -103,8 +104,9 @@ class Ops(Protocol[V, M]):
     ) -> tuple[V, ...]:
         """select(mask, rare(self, *args), default), element by element; all of them floats.
 
-        `rare` is long and seldom needed, a function at module level: jump over it unless a lane of `mask` is set. It may
-        be made a function of its own, once per module, and with a builder of another width. It never traps.
+        `rare` is long and seldom needed, a function at module level: jump over it unless a lane of `mask` is
+        set. It may be made a function of its own, once per module, and with a builder of another width. It
+        never traps, whatever the other lanes hold.
         """
         ...
 
@@ -317,7 +319,7 @@ def divide_pairs(num: Float, num_low: Float | float, den: Float, den_low: Float)
 
 
 MAGIC = 6755399441055744.0  # 1.5 * 2**52: adding it rounds |x| < 2**51 to an integer, in the low bits
-MAGIC_BITS = struct.unpack("<q", struct.pack("<d", MAGIC))[0]
+MAGIC_BITS: int = struct.unpack("<q", struct.pack("<d", MAGIC))[0]
 INF = float("inf")
 NAN = float("nan")
 

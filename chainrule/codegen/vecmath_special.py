@@ -1,6 +1,7 @@
 """Error function and gamma function on lanes.
 
-Errors are below 2 ulp, save near the zeros of gammaln and digamma on the negative axis, where they are absolute.
+Errors are below 2 ulp, save for gammaln and digamma on the negative axis, where they are absolute: there is a
+zero between any two poles.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from chainrule.codegen.vecmath_lanes import (
 )
 from chainrule.codegen.vecmath_trig import sin_cos_pi
 
-SERIES_LIMIT = 2.25  # below, gammaln and digamma are polynomials of x - 1, or of x for x < 1; above, Stirling's formula
+SERIES_LIMIT = 2.25  # below, gammaln and digamma are polynomials; above, it is Stirling's formula
 SERIES_CENTRE = 0.625
+GAMMALN_OVERFLOW = 2.5599833278516383e+305  # the last argument with a finite result
 
 
 def _erf_tail(x: Float) -> Float:
@@ -72,7 +74,7 @@ def erfc(x: Float) -> Float:
     return select(a < 0.5, inner, select(x < 0.0, 2.0 - tail, tail))
 
 
-# --- gamma function ----------------------------------------------------------------------------------------------------
+# --- gamma function -----------------------------------------------------------------------------------------
 
 
 def _gammaln_positive(x: Float) -> tuple[Float, Float]:
@@ -84,15 +86,15 @@ def _gammaln_positive(x: Float) -> tuple[Float, Float]:
     series, series_low = _gammaln_series(u)
     near, near_low = two_sum(select(below_one, -log_high, 0.0), series)
     near_low = near_low + (series_low + select(below_one, -log_low, 0.0))
-    # Stirling: (x - 1/2) log x - x + log(2 pi)/2 + S(1/x^2)/x.
+    # Stirling: (x - 1/2) (log x - 1) + (log(2 pi) - 1)/2 + S(1/x^2)/x.
     factor = x - 0.5
-    product, product_low = two_prod(factor, log_high)
-    product_low = fma(factor, log_low, product_low)
+    log_less, error = two_sum(-1.0, log_high)
+    product, product_low = two_prod(factor, log_less)
+    product_low = fma(factor, error + log_low, product_low)
     reciprocal = 1.0 / clamp(x, SERIES_LIMIT, INF)
-    high, e1 = two_sum(product, -x)
-    high, e2 = two_sum(high, x.const(table.HALF_LOG_TWO_PI[0]))
     stirling = reciprocal * horner(reciprocal * reciprocal, table.STIRLING)
-    low = product_low + (e1 + (e2 + table.HALF_LOG_TWO_PI[1])) + stirling
+    high, error = two_sum(table.STIRLING_CONSTANT[0], product)
+    low = product_low + (error + table.STIRLING_CONSTANT[1]) + stirling
     is_small = x < SERIES_LIMIT
     return select(is_small, near, high), select(is_small, near_low, low)
 
@@ -114,18 +116,20 @@ def gammaln(x: Float) -> Float:
     a = abs(x)
     high, low = _gammaln_positive(a)
     (y,) = select_rare(x < 0.0, _gammaln_reflected, (x, high, low), (high + low,))
-    y = select(a.equals(0.0) | a.equals(INF) | (x > 1e306), INF, y)
+    y = select(a.equals(0.0) | a.equals(INF) | (x > GAMMALN_OVERFLOW), INF, y)
     return select(x.is_nan(), x, y)
 
 
-def _gammaln_reflected(b: Ops[V, Any], x: V, high: V, low: V) -> tuple[V, ...]:
-    """log(pi / (a |sin(pi a)|)) - gammaln(a) for a = -x > 0, gammaln(a) being given as a pair; inf at integers."""
-    a = -Float(b, x)
+def _gammaln_reflected(b: Ops[V, Any], *args: V) -> tuple[V, ...]:
+    """From x < 0 and gammaln(a), a = -x, as a pair: log(pi / (a |sin(pi a)|)) - gammaln(a)."""
+    x, high, low = (Float(b, v) for v in args)
+    a = -x
     _, s, _ = sin_cos_pi(a)
     log_high, log_low = log_pair(a * (abs(s) * (1 / 3.141592653589793)))
-    total, error = two_sum(-log_high, -Float(b, high))
-    y = total + (error - (log_low + Float(b, low)))
-    return (select(s.equals(0.0), INF, y).value,)
+    total, error = two_sum(-log_high, -high)
+    y = total + (error - (log_low + low))
+    # For tiny arguments the product underflows, and gammaln is -log(a) on both sides of 0.
+    return (select(a < 2.0**-100, high + low, select(s.equals(0.0), INF, y)).value,)
 
 
 def _digamma_positive(x: Float) -> Float:
@@ -137,7 +141,7 @@ def _digamma_positive(x: Float) -> Float:
     series = from_zero * horner(u - SERIES_CENTRE, table.DIGAMMA)
     reciprocal_low = fma(-reciprocal, x, 1.0) * reciprocal
     high, low = fast_two_sum(-reciprocal, series)
-    near = select(below_one, high + (low - select(x > 2.0**-500, reciprocal_low, 0.0)), series)
+    near = select(below_one, select(x > 2.0**-500, high + (low - reciprocal_low), -reciprocal), series)
     t = 1.0 / clamp(x, SERIES_LIMIT, INF)
     z = t * t
     high, low = log_pair(x)

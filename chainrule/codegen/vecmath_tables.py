@@ -1,7 +1,7 @@
 """Constants and polynomial coefficients of the elementary functions, lowest power first.
 
-Made by `tests/codegen/vecmath_fit.py`, which says what each of them approximates and where; a test makes them again and
-compares. A constant of several parts is their exact sum, largest first.
+Made by `tests/codegen/vecmath_fit.py`, which says what each of them approximates and where; a test makes them
+again and compares. A constant of several parts is their exact sum, largest first.
 """
 
 
@@ -19,7 +19,7 @@ PI = _floats("0x1.921fb54442d18p+1 0x1.1a62633145c07p-53")
 HALF_PI = _floats("0x1.921fb54442d18p+0 0x1.1a62633145c07p-54 -0x1.f1976b7ed8fbcp-110")
 QUARTER_PI = _floats("0x1.921fb54442d18p-1 0x1.1a62633145c07p-55")
 THREE_QUARTER_PI = _floats("0x1.2d97c7f3321d2p+1 0x1.a79394c9e8a0ap-54")
-HALF_LOG_TWO_PI = _floats("0x1.d67f1c864beb5p-1 -0x1.65b5a1b7ff5dfp-55")
+STIRLING_CONSTANT = _floats("0x1.acfe390c97d69p-2 0x1.3494bc9001442p-56")
 TWO_OVER_PI = _floats("""
 0x1.45f306dc9c882p-1 0x1.4a7f09d5f47d4p-1 0x1.a6ee06db14accp-1 0x1.3c439041fe516p-1
 0x1.d5ef5de2b0db8p-3 0x1.2371d2126e970p-2 0x1.924bba8274600p-8 0x1.21cfe1deb1cb1p-1

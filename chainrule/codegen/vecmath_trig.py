@@ -34,7 +34,7 @@ CODY_WAITE_LIMIT = 2.0**30
 Pair = tuple[Float, Float]
 
 
-# --- argument reduction ------------------------------------------------------------------------------------------------
+# --- argument reduction -------------------------------------------------------------------------------------
 
 
 def _reduce(a: Float) -> tuple[Int, Float, Float]:
@@ -50,7 +50,7 @@ def _reduce(a: Float) -> tuple[Int, Float, Float]:
 
 
 def reduce_huge(b: Ops[V, Any], a: V) -> tuple[V, ...]:
-    """`_reduce` for a > 2**30 (Payne and Hanek): multiplies by the digits of 2/pi that matter. NaN at infinity."""
+    """`_reduce` for a > 2**30 (Payne and Hanek): uses those digits of 2/pi that matter. NaN at infinity."""
     x = Float(b, a)
     exponent = float_value((x.bits() >> 52) - 1075)  # x is an integer times 2^exponent
     # Digits in base 2^53. The ones before the first yield multiples of 4 quarter turns.
@@ -76,7 +76,7 @@ def reduce_huge(b: Ops[V, Any], a: V) -> tuple[V, ...]:
 
 
 def _window(values: tuple[float, ...], start: Int, length: int) -> list[Float]:
-    """values[start : start + length], by shifting all of them by 16, 8, 4, 2 and 1 places where start has that bit."""
+    """values[start : start + length]: shifts them by 16, 8, 4, 2 and 1 places where start has that bit."""
     ops = start.ops
     zero = Float(ops, ops.const(0.0))
     words = [zero.const(v) for v in values] + [zero] * (31 + length - len(values))
@@ -86,7 +86,7 @@ def _window(values: tuple[float, ...], start: Int, length: int) -> list[Float]:
     return words
 
 
-# --- sine, cosine, tangent ---------------------------------------------------------------------------------------------
+# --- sine, cosine, tangent ----------------------------------------------------------------------------------
 
 
 def _sin_cos_pairs(r: Float, low: Float) -> tuple[Pair, Pair]:
@@ -132,7 +132,8 @@ def tan(x: Float) -> Float:
     c, c_low = fast_two_sum(c, c_low)
     s, s_low = fast_two_sum(s, s_low)
     even = (quadrant & 1).equals(0)
-    y = divide_pairs(select(even, s, -c), select(even, s_low, -c_low), select(even, c, s), select(even, c_low, s_low))
+    num, num_low = select(even, s, -c), select(even, s_low, -c_low)
+    y = divide_pairs(num, num_low, select(even, c, s), select(even, c_low, s_low))
     return (y.bits() ^ (x.bits() & SIGN_BIT)).as_double()
 
 
@@ -157,10 +158,10 @@ def sinc(x: Float) -> Float:
     den, den_low = two_prod(a, table.PI[0])
     y = divide_pairs(s, 0.0, den, fma(a, table.PI[1], den_low))
     y = select(a < 2.0**-30, 1.0, y)
-    return select(a < 2.0**900, y, 0.0 / a)
+    return select(a < 2.0**60, y, 0.0 * a)
 
 
-# --- inverse functions -------------------------------------------------------------------------------------------------
+# --- inverse functions --------------------------------------------------------------------------------------
 
 
 def atan(x: Float) -> Float:
@@ -212,17 +213,20 @@ def atan2(y: Float, x: Float) -> Float:
 
     # On the left half plane the angle is pi minus this one.
     left = (x.bits() & SIGN_BIT).equals(SIGN_BIT)
-    bases = zip((0.0, 0.0), table.HALF_PI, table.QUARTER_PI, table.PI, table.THREE_QUARTER_PI)
     base, base_low = (
-        select(small, select(left, turn, zero), select(large, half, select(left, three_quarter, quarter)))
-        for zero, half, quarter, turn, three_quarter in bases
+        select(
+            small,
+            select(left, table.PI[part], 0.0),
+            select(large, table.HALF_PI[part], select(left, table.THREE_QUARTER_PI[part], table.QUARTER_PI[part])),
+        )
+        for part in (0, 1)
     )
     angle = _angle(select(left, -num, num), select(left, -num_low, num_low), den, den_low, base, base_low)
     return select(any_nan, NAN, angle).with_sign_of(y)
 
 
 def _asin_parts(x: Float) -> tuple[Float, Float, Float]:
-    """(large, t, tail): asin(t) = t + tail, where t is |x|, or for large = |x| > 1/2 the root of (1 - |x|) / 2."""
+    """(a, t, tail) with a = |x| and asin(t) = t + tail; t is a, or where a > 1/2 the root of (1 - a) / 2."""
     a = abs(x)
     large = a > 0.5
     z = select(large, 0.5 - 0.5 * a, x * x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ..graph.dim import Dim, floordiv
+from chainrule.graph.dim import Dim, floordiv
 from .ir import Alloc, Block, DTypeName, For, Name, blocks
 
 ALIGNMENT: Final = 64

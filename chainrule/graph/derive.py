@@ -1,4 +1,4 @@
-"""Generates ``partials.py``: SymPy differentiates the meaning of every primitive that gives no partials by hand.
+"""Generates ``partials.py``: SymPy differentiates what every primitive without partials of its own means.
 
 Run ``python -m chainrule.graph.derive`` after a change of the table.
 """
@@ -40,7 +40,7 @@ def derivatives(primitive: Primitive) -> tuple[tuple[Any, ...], Any, tuple[Any, 
     import sympy as sp
 
     if primitive.meaning is None:
-        raise ValueError(f"{primitive.name} has no mathematical meaning to differentiate: give its partials by hand")
+        raise ValueError(f"{primitive.name} has no mathematical meaning: give its partials by hand")
     _, *names = inspect.signature(primitive.meaning).parameters
     x = tuple(sp.Symbol(name, real=True) for name in names)
     meaning = primitive.meaning(sympy_namespace(), *x)
@@ -70,11 +70,11 @@ def _source(expression: Any) -> str:
     import sympy as sp
     from sympy.printing.str import StrPrinter
 
-    class Printer(StrPrinter):
+    class Printer(StrPrinter):  # type: ignore[misc]  # SymPy has no types
         def _call(self, name: str, *args: Any) -> str:
             numeric = all(argument.is_number for argument in args)
             if not numeric and name not in PRIMITIVES:
-                raise ValueError(f"the derivative contains {name}, which is no primitive: give the partial by hand")
+                raise ValueError(f"the derivative has {name}, which is no primitive: give it by hand")
             return f"{'math' if numeric else 'm'}.{name}({', '.join(map(self._print, args))})"
 
         def _print_Function(self, expr: Any) -> str:

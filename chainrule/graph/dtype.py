@@ -20,6 +20,7 @@ COMPLEX64: DType = np.dtype(np.complex64)
 COMPLEX128: DType = np.dtype(np.complex128)
 
 SUPPORTED: tuple[DType, ...] = (BOOL, INT32, INT64, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128)
+NAMES: dict[DType, str] = {d: d.name for d in SUPPORTED}  # NumPy works a dtype's name out each time
 _BY_NAME: dict[str, DType] = {d.name: d for d in SUPPORTED}
 # Narrow and unsigned integers compute as int64, which holds them all but the upper half of uint64.
 _WIDENED = {"int8", "int16", "uint8", "uint16", "uint32"}

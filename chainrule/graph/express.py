@@ -151,9 +151,14 @@ def _logical_not(x: Node) -> Node | None:
     return x.args[0] if x.op == Scalar("logical_not") and x.args[0].dtype == BOOL else None
 
 
+def _real(x: Node) -> Node | None:
+    return x if x.dtype.kind != "c" else None
+
+
 _IDENTITIES: dict[str, Callable[..., Node | None]] = {
     "mul": _mul, "div": _div, "sub": _sub, "neg": _neg, "pow": _pow, "where": _where,
     "logical_and": _logical_and, "logical_or": _logical_or, "logical_not": _logical_not,
+    "real": _real, "conj": _real,
 }  # fmt: skip
 
 

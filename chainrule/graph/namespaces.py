@@ -1,7 +1,7 @@
 """The scalar primitives as callables over NumPy, mpmath and SymPy.
 
-Each namespace has one attribute per entry of `chainrule.graph.scalar.PRIMITIVES`. What a library knows itself is
-named here; everything else follows from the meaning in the table. Nothing is imported before it is asked for.
+Each namespace has one attribute per entry of `chainrule.graph.scalar.PRIMITIVES`. What a library knows itself
+is named here; all else follows from the meaning in the table. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ _OPERATORS: dict[str, Function] = {
     "shift_right": operator.rshift,
 }
 
+_KNOWN_TO_SYMPY = (
+    "sign", "floor", "sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
+    "cosh", "tanh", "sech", "asinh", "acosh", "atanh", "erf", "erfc", "erfinv", "gamma", "polygamma",
+)  # fmt: skip
+
 
 def _from_meaning(namespace: SimpleNamespace, primitive: Primitive) -> Function:
     meaning = primitive.meaning
@@ -49,11 +54,14 @@ def numpy_namespace() -> SimpleNamespace:
     def compiled(primitive: Primitive) -> Function:
         names = [f"x{i}" for i in range(primitive.arity)]
         source = f"lambda {', '.join(names)}: {primitive.numpy.format(*names)}"
-        function: Function = eval(source, {"np": np, "special": special})  # the table's own template, no user's text
+        function: Function = eval(source, {"np": np, "special": special})  # the table's own text
 
         def silent(*x: Any) -> Any:
             if not any(isinstance(v, (np.ndarray, np.generic)) for v in x):
-                x = (*x[: primitive.literals], *map(np.asanyarray, x[primitive.literals :]))  # so that 1/0 is inf
+                x = (
+                    *x[: primitive.literals],
+                    *map(np.asanyarray, x[primitive.literals :]),
+                )  # so that 1/0 is inf
             with np.errstate(all="ignore"):
                 return np.asanyarray(function(*x))[()]
 
@@ -67,8 +75,8 @@ def numpy_namespace() -> SimpleNamespace:
 def mpmath_namespace() -> SimpleNamespace:
     """The primitives on mpmath's numbers at the working precision, with IEEE conventions at singular points.
 
-    A pole gives inf with the sign of the numerator (there is no signed zero), 0·inf and functions of real numbers
-    outside their real domain give NaN, comparisons give ``bool``. Python numbers are taken exactly as they are.
+    A pole gives inf with the sign of the numerator (there is no signed zero), 0·inf and functions of real
+    numbers outside their real domain give NaN, comparisons give ``bool``. Python numbers are taken exactly.
 
     >>> mpmath_namespace().div(1, 0)
     mpf('+inf')
@@ -97,8 +105,6 @@ def mpmath_namespace() -> SimpleNamespace:
         return a / b
 
     def power(x: Any, n: Any) -> Any:
-        if n == 0 or x == 1:
-            return mp.mpf(1)
         if x == 0 and is_real(x) and is_real(n):
             return mp.mpf(0) if n > 0 else mp.inf
         return mp.power(x, n)
@@ -109,6 +115,12 @@ def mpmath_namespace() -> SimpleNamespace:
     def unless_infinite(function: Function) -> Function:
         """A periodic function: no value at ±inf."""
         return lambda x: mp.nan if is_real(x) and mp.isinf(x) else function(x)
+
+    def logit(x: Any) -> Any:
+        return log(x) - log(1 - x)
+
+    def sinc(x: Any) -> Any:
+        return mp.mpf(1) if x == 0 else mp.sinpi(x) / (mp.pi * x)
 
     def acosh(x: Any) -> Any:
         return mp.acosh(x) if not is_real(x) or x >= 1 else mp.nan
@@ -124,10 +136,18 @@ def mpmath_namespace() -> SimpleNamespace:
     def erfcx(x: Any) -> Any:
         if is_real(x) and mp.isinf(x):
             return mp.mpf(0) if x > 0 else mp.inf
+        if x > 1e100:
+            return 1 / (x * mp.sqrt(mp.pi))  # the first term of a series in x⁻²
         return mp.exp(x * x) * mp.erfc(x)
 
+    def erfc(x: Any) -> Any:
+        if is_real(x) and abs(x) > 1e100:
+            return mp.exp(-x * x) * erfcx(x) if x > 0 else mp.mpf(2)
+        return mp.erfc(x)
+
     def log_ndtr(x: Any) -> Any:
-        return x if x == -mp.inf else mp.log(mp.erfc(-x / mp.sqrt(2)) / 2)
+        u = -x / mp.sqrt(2)
+        return mp.log(erfcx(u) / 2) - u * u if u > 1 else mp.log(erfc(u) / 2)
 
     def softplus(x: Any) -> Any:
         return logaddexp(mp.mpf(0), x)
@@ -169,11 +189,14 @@ def mpmath_namespace() -> SimpleNamespace:
         "acosh": (acosh, None),
         "atanh": (atanh, None),
         "sech": (sech, None),
+        "sinc": (unless_infinite(sinc), None),
         "hypot": (mp.hypot, None),
+        "logit": (logit, None),
         "cbrt": (lambda x: mp.sign(x) * mp.cbrt(abs(x)), None),
         "softplus": (softplus, None),
         "log_expit": (lambda x: -softplus(-x), None),
         "logaddexp": (logaddexp, None),
+        "erfc": (erfc, None),
         "erfcx": (erfcx, None),
         "erfinv": (erfinv, None),
         "log_ndtr": (log_ndtr, None),
@@ -184,10 +207,22 @@ def mpmath_namespace() -> SimpleNamespace:
         "real": (mp.re, None),
         "imag": (mp.im, None),
         "conj": (mp.conj, None),
-        "complex": (mp.mpc, None),
+        "angle": (mp.arg, None),
         **{
             name: (getattr(mp, name), None)
-            for name in "sqrt exp expm1 asin acos atan sinh cosh tanh asinh erf erfc".split()
+            for name in (
+                "sqrt",
+                "exp",
+                "expm1",
+                "asin",
+                "acos",
+                "atan",
+                "sinh",
+                "cosh",
+                "tanh",
+                "asinh",
+                "erf",
+            )
         },
     }
     namespace = SimpleNamespace(pi=mp.pi)
@@ -196,13 +231,16 @@ def mpmath_namespace() -> SimpleNamespace:
             function, at_pole = natives[name]
             setattr(namespace, name, guarded(function, primitive.literals, at_pole))
         elif primitive.meaning is not None:
-            setattr(namespace, name, _from_meaning(namespace, primitive))
+            setattr(namespace, name, guarded(_from_meaning(namespace, primitive), primitive.literals))
+    finite_power = namespace.pow
     # Choices, comparisons and tests take NaN as it comes.
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):
         setattr(namespace, name, getattr(operator, name))
     vars(namespace).update(
         {name: function for name, function in _OPERATORS.items() if PRIMITIVES[name].meaning is None},
         where=lambda condition, a, b: a if condition else b,
+        pow=lambda x, n: mp.mpf(1) if x == 1 or n == 0 else finite_power(x, n),  # 1 for a NaN beside it too
+        complex=mp.mpc,
         fmax=fmax,
         fmin=fmin,
         maximum=guarded(max, 0),
@@ -221,7 +259,7 @@ def mpmath_namespace() -> SimpleNamespace:
 
 @cache
 def sympy_namespace() -> SimpleNamespace:
-    """The primitives on SymPy expressions: exact, and as a person would write them (``softplus`` is log(1 + exp x)).
+    """The primitives on SymPy expressions: exact, as a person would write them (softplus is log(1 + exp x)).
 
     >>> from sympy.abc import x
     >>> sympy_namespace().softplus(x)
@@ -265,12 +303,9 @@ def sympy_namespace() -> SimpleNamespace:
         "real": sp.re,
         "imag": sp.im,
         "conj": sp.conjugate,
+        "angle": sp.arg,
         "complex": lambda a, b: a + sp.I * b,
-        **{
-            name: getattr(sp, name)
-            for name in "sign floor sqrt exp log sin cos tan asin acos atan atan2 sinh cosh tanh sech asinh acosh atanh "
-            "erf erfc erfinv gamma polygamma".split()
-        },
+        **{name: getattr(sp, name) for name in _KNOWN_TO_SYMPY},
     }
     namespace = SimpleNamespace(pi=sp.pi)
     for name, primitive in PRIMITIVES.items():

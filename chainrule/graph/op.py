@@ -14,7 +14,7 @@ import numpy as np
 
 from . import dim as dims
 from .dim import Dim, Shape
-from .dtype import BOOL, INT64, DType, complex_of, inexact_of, real_of
+from .dtype import BOOL, INT64, NAMES, DType, complex_of, inexact_of, real_of
 from .scalar import PRIMITIVES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Type:
     dtype: DType
 
     def __str__(self) -> str:
-        return self.dtype.name + (dims.show(self.shape) if self.shape else "")
+        return NAMES[self.dtype] + (dims.show(self.shape) if self.shape else "")
 
     @property
     def rank(self) -> int:
@@ -328,7 +328,7 @@ def encode(op: Op) -> bytes:
 def _token(value: object) -> str:
     match value:
         case np.dtype():
-            return value.name
+            return NAMES[value]
         case bytes():
             return value.hex()
         case Type():

@@ -28,15 +28,16 @@ class Scope:
     the values that a body captures. The root keeps the hidden inputs: snapshots of the concrete arrays that were used.
     """
 
-    __slots__ = ("alive", "function", "hidden", "level", "parent", "provenance", "root", "seen", "types", "_external", "_held")
+    __slots__ = ("alive", "function", "hidden", "level", "names", "parent", "provenance", "root", "seen", "types", "_external", "_held")
 
-    def __init__(self, function: Callable[..., Any], types: tuple[Type, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], types: tuple[Type, ...], names: tuple[str, ...] = ()) -> None:
         self.parent: Scope | None = _current.get()
         self.level: int = 0 if self.parent is None else self.parent.level + 1
         self.root: Scope = self if self.parent is None else self.parent.root
         self.alive = True
         self.function = function
         self.types = types
+        self.names = names
         self.provenance: dict[Node, Where] = {}
         self.seen: dict[Node, None] = {}
         self.hidden: list[np.ndarray[Any, Any]] = []

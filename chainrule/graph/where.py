@@ -132,6 +132,8 @@ def error(kind: type[E], message: str, where: Where | None = None) -> E:
 
 
 def of_function(function: Any) -> Where | None:
-    """The first line of a Python function, None for a callable that has none."""
+    """The first line of the user's function that ``function`` is or wraps, None where there is none."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
     code = getattr(function, "__code__", None)
-    return Where(code, 0) if isinstance(code, CodeType) else None
+    return Where(code, 0) if isinstance(code, CodeType) and not is_inside(code.co_filename) else None

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.codegen.vecmath_lanes import Rare
+
 Floats: TypeAlias = NDArray[np.float64]
 Values: TypeAlias = Any  # Floats, or arrays of int64
 Masks: TypeAlias = NDArray[np.bool_]
@@ -44,7 +46,7 @@ def _rational_fma(a: float, b: float, c: float) -> float:
 
 
 def exact_fma(a: Floats, b: Floats, c: Floats) -> Floats:
-    """a*b + c with one rounding: by Boldo and Melquiond's algorithm, near the ends of the range by rational numbers."""
+    """a*b + c with one rounding (Boldo and Melquiond); near the ends of the range, by rational numbers."""
     a, b, c = (np.array(v) for v in np.broadcast_arrays(a, b, c))
     product = a * b
     (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
@@ -64,23 +66,18 @@ def exact_fma(a: Floats, b: Floats, c: Floats) -> Floats:
 
 
 def _check(dtype: type, *values: Values) -> None:
-    assert all(v.dtype == dtype for v in values), f"expected {dtype.__name__}, got {[v.dtype for v in values]}"
+    assert all(v.dtype == dtype for v in values), f"not {dtype.__name__}: {[v.dtype for v in values]}"
 
 
 class NumpyOps:
-    """An `Ops[Values, Masks]`. It also checks that floats and integers are not mixed up, and counts operations."""
-
-    def __init__(self) -> None:
-        self.operations = 0
+    """An `Ops[Values, Masks]`. It also checks that floats and integers are not mixed up."""
 
     def _float(self, f: Callable[..., Any], *args: Values) -> Values:
         _check(np.float64, *args)
-        self.operations += 1
         return f(*args)
 
     def _int(self, f: Callable[..., Any], *args: Values) -> Values:
         _check(np.int64, *args)
-        self.operations += 1
         return f(*args)
 
     def const(self, value: float, /) -> Values:
@@ -195,7 +192,7 @@ class NumpyOps:
         return np.logical_not(a)
 
     def any(
-        self, mask: Masks, rare: Callable[..., tuple[Any, ...]], args: tuple[Values, ...], default: tuple[Values, ...], /
+        self, mask: Masks, rare: Rare, args: tuple[Values, ...], default: tuple[Values, ...], /
     ) -> tuple[Values, ...]:
         if not np.any(mask):
             return default

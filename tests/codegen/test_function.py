@@ -1,7 +1,8 @@
-"""Native functions: what their entries accept, return, refuse, hold and release. Kernels are written by hand in LLVM."""
+"""Native functions: what their entries accept, refuse, return and release. Kernels are written by hand."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import pickle
 import sys
@@ -38,7 +39,9 @@ def signature(inputs, results, tree=0, sizes=(), **more):
     return Signature(tuple(inputs), more.pop("hidden", ()), sizes, tuple(results), tree, **more)
 
 
-SQUARE = "define void @kernel(double %x, ptr %r) { %y = fmul double %x, %x\n store double %y, ptr %r\n ret void }"
+SQUARE = (
+    "define void @kernel(double %x, ptr %r) { %y = fmul double %x, %x\n store double %y, ptr %r\n ret void }"
+)
 SQUARE_SIGNATURE = signature([REAL], [REAL])
 
 COPY = """
@@ -89,7 +92,19 @@ def test_a_real_argument_is_a_float_or_an_int(x):
 
 
 @pytest.mark.parametrize(
-    "x", [True, np.float32(1), np.int64(1), 10**400, "1", None, np.array(1.0), np.array([1.0]), 1j, type("F", (float,), {})(1)]
+    "x",
+    [
+        True,
+        np.float32(1),
+        np.int64(1),
+        10**400,
+        "1",
+        None,
+        np.array(1.0),
+        np.array([1.0]),
+        1j,
+        type("F", (float,), {})(1),
+    ],
 )
 def test_anything_else_goes_the_slow_path(x):
     assert compiled(SQUARE_SIGNATURE, SQUARE)(x) == ("slow", (x,), {})
@@ -101,7 +116,7 @@ def test_other_numbers_of_arguments_and_keywords_go_the_slow_path():
     assert square(1.0, 2.0) == ("slow", (1.0, 2.0), {})
     assert square(x=1.0) == ("slow", (), {"x": 1.0})
     assert square(1.0, y=2.0) == ("slow", (1.0,), {"y": 2.0})
-    assert square(*[3.0], **{}) == 9.0
+    assert square(*[3.0]) == 9.0
     assert list(map(square, [1.0, 2.0])) == [1.0, 4.0]
 
 
@@ -179,7 +194,8 @@ def with_own_dtype(x):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda x: x, unpickled, with_own_dtype, lambda x: x[1:], lambda x: x[:0], lambda x: x[:1], np.copy]
+    "make",
+    [lambda x: x, unpickled, with_own_dtype, lambda x: x[1:], lambda x: x[:0], lambda x: x[:1], np.copy],
 )
 def test_arrays_that_fit(make):
     x = make(np.arange(6.0))
@@ -274,7 +290,20 @@ def test_guards_choose_the_slow_path():
 # --- results
 
 
-TREES = [0, 1, None, (0, 1), [1, 0], (0,), [], (), (0, [1, (None, 0)]), ((), ([1],), None), (0, 0, 0), [(1, 1), (0,)]]
+TREES = [
+    0,
+    1,
+    None,
+    (0, 1),
+    [1, 0],
+    (0,),
+    [],
+    (),
+    (0, [1, (None, 0)]),
+    ((), ([1],), None),
+    (0, 0, 0),
+    [(1, 1), (0,)],
+]
 
 
 def arranged(tree, results):
@@ -328,7 +357,7 @@ def test_a_boolean_result_is_one_of_the_two():
     more = sys.getrefcount(np.True_) - counted
     kept.clear()
     left = sys.getrefcount(np.True_) - counted
-    assert (more, left) == (100, 0)
+    assert (more, left) in ((100, 0), (0, 0))  # the latter where these objects are immortal
 
 
 def test_calls_leave_reference_counts_as_they_were():
@@ -353,11 +382,15 @@ def test_an_array_that_cannot_be_made_leaves_nothing_behind():
     x = np.arange(4.0)
     counted = sys.getrefcount(x), sys.getrefcount(np.dtype("float64"))
 
-    def fail():
-        with pytest.raises((MemoryError, ValueError)):
-            function(x)
+    def fail(times):
+        for _ in range(times):
+            with contextlib.suppress(MemoryError, ValueError):
+                results.append(function(x))
+        return sys.getallocatedblocks()
 
-    assert growth(fail) < 20_000
+    results = []
+    assert fail(300) - fail(300) > -100
+    assert results == []
     assert (sys.getrefcount(x), sys.getrefcount(np.dtype("float64"))) == counted
 
 
@@ -381,7 +414,9 @@ declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 @pytest.mark.parametrize("workspace", [("*", 1000, "n"), 40_000, 64_000])
 def test_a_workspace_is_aligned_and_given_back(workspace):
-    function = compiled(signature([VECTOR], [Argument("int64")], sizes=("n",), workspace=workspace), WORKSPACE)
+    function = compiled(
+        signature([VECTOR], [Argument("int64")], sizes=("n",), workspace=workspace), WORKSPACE
+    )
     for n in (0, 1, 4, 5, 40):
         assert function(np.zeros(n)) == 0
     assert growth(lambda: function(np.zeros(40))) < 5000
@@ -398,80 +433,10 @@ def test_a_small_fixed_workspace():
 
 
 def test_a_workspace_that_cannot_be_had():
-    function = compiled(signature([VECTOR], [Argument("int64")], sizes=("n",), workspace=("*", "n", 2**60)), WORKSPACE)
+    function = compiled(
+        signature([VECTOR], [Argument("int64")], sizes=("n",), workspace=("*", "n", 2**60)), WORKSPACE
+    )
     for _ in range(100):
         with pytest.raises(MemoryError):
             function(np.zeros(3))
     assert function(np.zeros(0)) == 0
-
-
-# --- hidden inputs
-
-HIDDEN = """
-define void @kernel(double %x, double %a, ptr %h, double %re, double %im, i8 %flag, i64 %k, ptr %r) {
-  %flagged = icmp ne i8 %flag, 0
-  %sign = select i1 %flagged, double 1.0, double -1.0
-  %h1 = getelementptr double, ptr %h, i64 1
-  %h1v = load double, ptr %h1
-  %s1 = fadd double %x, %a
-  %s2 = fadd double %s1, %h1v
-  %s3 = fadd double %s2, %re
-  %s4 = fadd double %s3, %im
-  %n = sitofp i64 %k to double
-  %s5 = fadd double %s4, %n
-  %s6 = fmul double %s5, %sign
-  store double %s6, ptr %r
-  ret void
-}
-"""
-HIDDEN_SIGNATURE = signature(
-    [REAL],
-    [REAL],
-    sizes=("k",),
-    hidden=(REAL, Argument("float64", ("k",)), Argument("complex128"), Argument("bool")),
-)
-
-
-def test_hidden_inputs_and_their_sizes():
-    h = np.array([0.0, 10.0, 0.0])
-    function = compiled(HIDDEN_SIGNATURE, HIDDEN, (0.5, h, 100 + 1000j, False))
-    assert function(0.25) == -(0.25 + 0.5 + 10 + 1100 + 3)
-    h[1] = 20.0  # hidden arrays are not copied: whoever captures them decides about that
-    assert function(0.25) == -(0.25 + 0.5 + 20 + 1100 + 3)
-
-
-def test_hidden_sizes_must_agree_with_those_of_the_arguments():
-    shape = signature([VECTOR], [Argument("int64")], sizes=("n",), hidden=(VECTOR,))
-    text = "define void @kernel(ptr %x, ptr %h, i64 %n, ptr %r) { store i64 %n, ptr %r\n ret void }"
-    function = compiled(shape, text, (np.zeros(4),))
-    assert function(np.zeros(4)) == 4
-    assert is_slow(function(np.zeros(5)))
-
-
-def test_hidden_inputs_are_kept_alive_and_released():
-    h = np.ones(3)
-    counted = sys.getrefcount(h)
-    function = compiled(HIDDEN_SIGNATURE, HIDDEN, (0.5, h, 0j, True))
-    assert sys.getrefcount(h) > counted
-    for _ in range(100):
-        function(1.0)
-    function.uninstall()
-    assert sys.getrefcount(h) == counted
-
-
-@pytest.mark.parametrize(
-    ("hidden", "error"),
-    [
-        ((0.5,), ValueError),
-        ((0.5, np.zeros(3), 1j, True, 0), ValueError),
-        ((0.5, np.zeros(3, np.float32), 1j, True), TypeError),
-        ((0.5, np.zeros((3, 1)), 1j, True), TypeError),
-        ((np.zeros(2), np.zeros(3), 1j, True), TypeError),
-        ((0.5, np.zeros(3), 1j, 2.0), TypeError),
-    ],
-)
-def test_hidden_inputs_that_do_not_fit_are_refused(hidden, error):
-    function = compiled(HIDDEN_SIGNATURE, HIDDEN, (0.5, np.ones(3), 0j, True))
-    with pytest.raises(error):
-        function.install(entry(HIDDEN_SIGNATURE), 1, hidden, None)
-    assert function(0.0) == 0.5 + 1 + 3

@@ -69,7 +69,11 @@ def test_object_code_works_in_another_process(tmp_path):
         "print(ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(module.address('polynomial'))(3.0))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)}
+        [sys.executable, "-c", program, str(path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
     )
     assert done.stdout.strip() == "12.0"
 
@@ -103,7 +107,10 @@ def test_names_of_the_process_and_given_names_are_found():
         ("define double @broken(", "LLVM rejects"),
         ("define double @wrong() { ret i64 1 }", "LLVM rejects"),
         ("declare void @no_such_function()", "'no_such_function', which nothing in this process defines"),
-        ("@no_such_variable = external global i64", "'no_such_variable', which nothing in this process defines"),
+        (
+            "@no_such_variable = external global i64",
+            "'no_such_variable', which nothing in this process defines",
+        ),
     ],
 )
 def test_bad_text_is_reported(text, message):

@@ -1,7 +1,8 @@
-"""How the coefficients of `chainrule/codegen/vecmath_tables.py` were made; run as a script to print that module.
+"""How the coefficients of `chainrule/codegen/vecmath_tables.py` were made.
 
-Each polynomial interpolates its function at Chebyshev nodes, in 300 bits, and is then rounded to float64. That is
-within a small factor of the minimax polynomial, and any mpmath gives the same bits.
+Run as a script it prints that module, below its first function. Each polynomial interpolates its function at
+Chebyshev nodes, in 300 bits, and is then rounded to float64. That is within a small factor of the minimax
+polynomial, and any mpmath gives the same bits.
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ def erfc_variable(a: Real) -> Real:
     return (mp.mpf(a) - ERFC_CENTRE) / (mp.mpf(a) + ERFC_CENTRE)
 
 
+def log_tail(s: Real, z: Real) -> Real:
+    return (2 * mp.atanh(s) / s - 2 - 2 * z / 3) / z**2
+
+
 def stirling(t: Real, z: Real) -> Real:
     x = 1 / t
     return (mp.loggamma(x) - ((x - 0.5) * mp.log(x) - x + mp.log(2 * mp.pi) / 2)) * x
@@ -104,7 +109,7 @@ def tables() -> dict[str, tuple[float, ...]]:
             "HALF_PI": parts(mp.pi / 2, (53, 53)),
             "QUARTER_PI": parts(mp.pi / 4, (53,)),
             "THREE_QUARTER_PI": parts(3 * mp.pi / 4, (53,)),
-            "HALF_LOG_TWO_PI": parts(mp.log(2 * mp.pi) / 2, (53,)),
+            "STIRLING_CONSTANT": parts((mp.log(2 * mp.pi) - 1) / 2, (53,)),
             "TWO_OVER_PI": two_over_pi(23),
             # exp(r) = 1 + r + r^2 EXP(r);  cosh(r) = 1 + z COSH(z), sinh(r) = r + r z SINH(z), z = r^2
             "EXP": fit(lambda r: (mp.exp(r) - 1 - r) / r**2, -HALF_LN2, HALF_LN2, 10),
@@ -112,20 +117,22 @@ def tables() -> dict[str, tuple[float, ...]]:
             "SINH": fit(root(lambda r, z: (mp.sinh(r) - r) / (r * z)), 0, HALF_LN2**2, 6),
             # log((1 + s) / (1 - s)) = 2s + s z LOG(z), z = s^2;  LOG_TAIL(z) = (LOG(z) - 2/3) / z
             "LOG": fit(root(lambda s, z: (2 * mp.atanh(s) - 2 * s) / (s * z)), 0, SQUARE_LOG, 7),
-            "LOG_TAIL": fit(root(lambda s, z: (2 * mp.atanh(s) / s - 2 - 2 * z / 3) / z**2), 0, SQUARE_LOG, 7),
+            "LOG_TAIL": fit(root(log_tail), 0, SQUARE_LOG, 7),
             "SIN": fit(root(lambda x, z: (mp.sin(x) - x) / (x * z)), 0, SQUARE_PI_4, 7),
             "COS": fit(root(lambda x, z: (mp.cos(x) - 1 + z / 2) / z**2), 0, SQUARE_PI_4, 6),
             # atan(x) = x + x z ATAN(z), asin(x) = x + x z ASIN(z) for |x| <= 1/2
             "ATAN": fit(root(lambda x, z: (mp.atan(x) - x) / (x * z)), 0, 0.25, 12),
             "ASIN": fit(root(lambda x, z: (mp.asin(x) - x) / (x * z)), 0, 0.25, 13),
-            # erf(x) = x + x ERF(z) for |x| <= 1;  erfc(a) = exp(-a^2) ERFC(t) / (1 + 2a), t = (a - 4) / (a + 4)
+            # erf(x) = x + x ERF(z) for |x| <= 1;  erfc(a) = exp(-a^2) ERFC(t) / (1 + 2a), t = (a-4) / (a+4)
             "ERF": fit(root(lambda x, z: mp.erf(x) / x - 1), 0, 1, 12),
             "ERFC": fit(erfc_scaled, erfc_variable(0.5), erfc_variable(28), 22),
             "CBRT": fit(lambda m: m ** (mp.mpf(-1) / 3), 1, 2, 5),
-            # lgamma(1 + u) = u (u - 1) GAMMALN(u - 5/8) for 0 <= u <= 1.25; beyond, Stirling's formula with STIRLING(1/x^2) / x
+            # lgamma(1 + u) = u (u - 1) GAMMALN(u - 5/8) for 0 <= u <= 1.25; beyond, Stirling's formula, whose
+            # series is STIRLING(1/x^2) / x
             "GAMMALN": fit(centred(lambda u: mp.loggamma(1 + u) / (u * (u - 1))), -0.625, 0.625, 23),
             "STIRLING": fit(root(stirling), 0, mp.mpf(16) / 81, 14),
-            # digamma(1 + u) = (1 + u - zero) DIGAMMA(u - 5/8); beyond, log x - 1/(2x) + DIGAMMA_TAIL(1/x^2) / x^2
+            # digamma(1 + u) = (1 + u - zero) DIGAMMA(u - 5/8); beyond, log x - 1/(2x) + DIGAMMA_TAIL(z) z,
+            # z = 1/x^2
             "DIGAMMA": fit(centred(lambda u: mp.digamma(1 + u) / (1 + u - zero)), -0.625, 0.625, 24),
             "DIGAMMA_TAIL": fit(root(digamma_tail), 0, mp.mpf(16) / 81, 15),
             "DIGAMMA_ZERO": parts(zero, (53,)),

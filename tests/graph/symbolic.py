@@ -1,6 +1,6 @@
-"""A minimal expression graph, independent of the project's own, to differentiate the partials of the table again.
+"""A minimal expression graph, independent of the project's own, to differentiate partials again.
 
-A tangent is (value, support), as the design's third law has it: a product with a partial is selected by its support.
+A tangent is (value, support), the design's third law: its product with a partial is selected by the support.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from chainrule.graph import dtype
 from chainrule.graph.dtype import SUPPORTED, canonical, complex_of, inexact_of, promote, real_of
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product(SUPPORTED, SUPPORTED))
+@pytest.mark.parametrize(("a", "b"), list(itertools.product(SUPPORTED, SUPPORTED)))
 def test_promotion_is_numpys(a, b):
     assert promote(a, b) == (np.ones(1, a) + np.ones(1, b)).dtype
 

@@ -191,7 +191,7 @@ def test_printing_does_not_recurse():
     assert len(str(Graph([S], [chain(5000)]))) > 5000
 
 
-# --- pickling and processes -----------------------------------------------------------------------------------
+# --- pickling and processes ---------------------------------------------------------------------------------
 
 
 def test_pickling_a_deep_node_is_flat():
@@ -219,7 +219,8 @@ n = size("n")
 x = make(Input(0, 0, Type((n * n + 2 * n - 1,), FLOAT64)))
 i, c = make(Input(0, 0, Type((), INT64))), make(Input(0, 1, Type((), FLOAT64)))
 body = Graph([i.type, c.type], [scalar("mul", c, constant(-0.1))])
-loop = make(Loop("count", body, None, 1, 0, None), (constant(3), make(Reduce("sum", (0,)), (scalar("exp", x),))))
+total = make(Reduce("sum", (0,)), (scalar("exp", x),))
+loop = make(Loop("count", body, None, 1, 0, None), (constant(3), total))
 graph = Graph([x.type], results(loop))
 print(graph.digest.hex())
 if len(sys.argv) > 1:

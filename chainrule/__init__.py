@@ -1,0 +1,19 @@
+"""Exact derivatives of NumPy programs: as native kernels, in both modes, at any order."""
+
+from . import debug, lax, numpy, scipy
+from .api import (
+    elementwise_grad, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, jvp, linearize, stop_gradient, value_and_grad,
+    value_grad_hess, vjp, vmap,
+)  # fmt: skip
+from .checking import check_grads
+from .compiled import Function, disable_jit
+from .graph.control import cond, fori_loop, map, scan, switch, while_loop
+from .graph.trace import spec, trace
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Function", "check_grads", "cond", "debug", "disable_jit", "elementwise_grad", "fori_loop", "grad", "hessian", "hvp",
+    "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lax", "linearize", "map", "numpy", "scan", "scipy", "spec",
+    "stop_gradient", "switch", "trace", "value_and_grad", "value_grad_hess", "vjp", "vmap", "while_loop",
+]  # fmt: skip

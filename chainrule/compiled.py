@@ -1,0 +1,428 @@
+"""``Function``: what every transform returns. A callable that compiles itself for the types it meets.
+
+The first call with new types traces the program, simplifies the graph and compiles it. A call whose arguments are plain
+numbers and arrays then goes straight to native code; pytrees, keyword arguments and conversions take the slow path here.
+When a second shape comes, the sizes that changed become names, so that one kernel serves every length.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from .codegen import function as native
+from .codegen.kernel import CompiledKernel, compile_graph
+from .graph import dim as dims
+from .graph import tree
+from .graph.array import Array
+from .graph.cost import Cost, graph_cost
+from .graph.dtype import COMPLEX128, FLOAT64, INT64, DType, canonical
+from .graph.evaluate import evaluate
+from .graph.node import Graph
+from .graph.op import Type
+from .graph.scope import current
+from .graph.trace import Traced, trace_flat
+from .graph.where import error
+from .simplify.pipeline import simplify
+
+_NUMBERS: Final = (float, int, bool, complex)
+_KEPT: Final = 512  # kernels that live on after the functions that they were compiled for
+_kernels: Final[OrderedDict[tuple[bytes, int], CompiledKernel]] = OrderedDict()
+_kernels_lock: Final = threading.Lock()
+_interpreted: Final[ContextVar[bool]] = ContextVar("chainrule_interpreted", default=False)
+_built = 0  # kernels compiled so far
+
+
+def compilations() -> int:
+    """How many kernels this process has compiled.
+
+    >>> before = compilations()
+    >>> f = Function(lambda x: x * 2.0)
+    >>> f(1.0), f(2.0), compilations() - before <= 1
+    (np.float64(2.0), np.float64(4.0), True)
+    """
+    return _built
+
+
+@contextmanager
+def disable_jit() -> Iterator[None]:
+    """Within it, functions run on the reference interpreter instead of compiled code.
+
+    >>> with disable_jit():
+    ...     Function(lambda x: x * 2.0)(1.5)
+    np.float64(3.0)
+    """
+    token = _interpreted.set(True)
+    try:
+        yield
+    finally:
+        _interpreted.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Specialised:
+    """The program traced for given types: its simplified graph, what it captured, and how results are laid out.
+
+    ``constants`` stands for results that are no arrays of the graph. The kernel is compiled when first needed.
+    """
+
+    types: tuple[Type, ...]
+    graph: Graph
+    hidden: tuple[np.ndarray[Any, Any], ...]
+    out: tree.TreeDef
+    box: list[Any]
+
+    def kernel(self, name: str) -> CompiledKernel:
+        """The native kernel, shared by all graphs of the same digest."""
+        if not self.box:
+            self.box.append(_compiled(self.graph, name, len(self.hidden)))
+        kernel: CompiledKernel = self.box[0]
+        return kernel
+
+
+def _compiled(graph: Graph, name: str, hidden: int) -> CompiledKernel:
+    global _built
+    key = (graph.digest, hidden)
+    with _kernels_lock:
+        found = _kernels.get(key)
+        if found is not None:
+            _kernels.move_to_end(key)
+            return found
+    kernel = compile_graph(graph, name, hidden=hidden)
+    with _kernels_lock:
+        _built += 1
+        kernel = _kernels.setdefault(key, kernel)
+        if len(_kernels) > _KEPT:
+            _kernels.popitem(last=False)
+    return kernel
+
+
+class Function(native.Function):
+    """A compiled function. Made by ``jit``, ``grad``, … .
+
+    ``program`` computes on traced arrays what ``fun`` (whose name, signature and documentation are shown) stands for.
+    ``floats`` says for a top-level argument (position or name) whether its Python integers are to become floats.
+    ``recipe`` is how to make this function anew, for pickling: a public transform and its arguments.
+    """
+
+    def __init__(
+        self,
+        program: Callable[..., Any],
+        fun: Callable[..., Any],
+        *,
+        floats: Callable[[int | str], bool] = lambda where: False,
+        static_argnums: Sequence[int] = (),
+        static_argnames: Sequence[str] = (),
+        signature: inspect.Signature | None = None,
+        recipe: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(self._dispatch)
+        self._program = program
+        self._floats = floats
+        self._static = (frozenset(static_argnums), frozenset(static_argnames))
+        self._recipe = recipe
+        self._lock = threading.RLock()
+        self._exact: dict[Any, Specialised] = {}
+        self._general: list[tuple[Any, Specialised]] = []
+        self._first: dict[Any, tuple[Type, ...] | None] = {}
+        self._latest: Specialised | None = None
+        self._native_for: Specialised | None = None
+        self._flat: dict[int, native.Function] = {}
+        functools.update_wrapper(self, fun, updated=())
+        self.__name__ = getattr(fun, "__name__", type(fun).__name__)
+        try:
+            self.__signature__ = signature or inspect.signature(fun)
+        except (TypeError, ValueError):
+            pass
+
+    # --- what the user may look at ---
+
+    @property
+    def graph(self) -> Graph:
+        """The simplified graph that was used last."""
+        return self._used().graph
+
+    @property
+    def address(self) -> int:
+        """The address of the native kernel that was used last: ``void f(inputs…, sizes…, results…[, workspace])``."""
+        return self._used().kernel(self._symbol()).address
+
+    def source(self, kind: str = "llvm") -> str:
+        """The code of the kernel that was used last: ``"llvm"``, or ``"ir"`` for the loops it was made from."""
+        kernel = self._used().kernel(self._symbol())
+        match kind:
+            case "llvm":
+                return kernel.llvm
+            case "ir":
+                return str(kernel.ir)
+            case _:
+                raise ValueError(f"source is given as 'llvm' or 'ir', not {kind!r}")
+
+    def cost(self) -> Cost:
+        """Operations and latency of the graph that was used last."""
+        return graph_cost(self._used().graph)
+
+    def trace(self, *args: Any, **kwargs: Any) -> Graph:
+        """The simplified graph for arguments of these types (specs, numbers or arrays); nothing is compiled."""
+        leaves, _, _, key = self._flatten(args, kwargs)
+        return self._specialise(tuple(_leaf_type(v) for v in leaves), key).graph
+
+    def _used(self) -> Specialised:
+        if self._latest is None:
+            raise ValueError(f"{self.__name__} has not been called yet, so it has no code")
+        return self._latest
+
+    def _symbol(self) -> str:
+        name = "".join(c if c.isalnum() and c.isascii() else "_" for c in self.__name__)
+        return name if name and not name[0].isdigit() else "f_" + name
+
+    def __repr__(self) -> str:
+        shown = getattr(self, "__signature__", "(...)")
+        return f"<chainrule function {self.__name__}{shown}>"
+
+    def __reduce__(self) -> Any:
+        if self._recipe is None:
+            raise TypeError(f"{self!r} cannot be pickled; pickle the original function and transform it again")
+        make, args, kwargs = self._recipe
+        return functools.partial(make, **kwargs), args
+
+    # --- the slow path ---
+
+    def _dispatch(self, *args: Any, **kwargs: Any) -> Any:
+        if current() is not None:
+            return self._program(*args, **kwargs)
+        leaves, spec, static, key = self._flatten(args, kwargs)
+        types = tuple(_leaf_type(v) for v in leaves)
+        used = self._find(types, spec, static, key, args, kwargs)
+        self._latest = used
+        if _interpreted.get():
+            results: Sequence[Any] = [
+                r[()] if r.ndim == 0 else r for r in evaluate(used.graph, [*leaves, *used.hidden])
+            ]
+        else:
+            kernel = used.kernel(self._symbol())
+            if not kwargs and not static and spec == tree.structure((tuple(args), {})) and _all_leaves(args):
+                self._go_native(used, kernel)
+            arrays = [_conform(v, t) for v, t in zip(leaves, types, strict=True)]
+            results = self._call_flat(used, kernel)(*arrays)
+        return tree.unflatten(used.out, results)
+
+    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], tree.TreeDef, Any, Any]:
+        numbers, names = self._static
+        static = tuple((i, args[i]) for i in sorted(numbers) if i < len(args)) + tuple(
+            (k, kwargs[k]) for k in sorted(names) if k in kwargs
+        )
+        if static:
+            try:
+                hash(static)
+            except TypeError:
+                raise error(TypeError, "static arguments must be hashable") from None
+            args = tuple(None if i in numbers else a for i, a in enumerate(args))
+            kwargs = {k: v for k, v in kwargs.items() if k not in names}
+        leaves: list[Any] = []
+        for i, value in enumerate(args):
+            leaves.extend(self._leaves_of(value, i))
+        for name in sorted(kwargs):
+            leaves.extend(self._leaves_of(kwargs[name], name))
+        spec = tree.structure((args, kwargs))
+        return leaves, spec, static, (spec, static)
+
+    def _leaves_of(self, value: Any, where: int | str) -> list[Any]:
+        kind = type(value)
+        found = [value] if kind is np.ndarray or kind in _NUMBERS else tree.leaves(value)
+        if self._floats(where):
+            found = [float(v) if type(v) is int else v for v in found]
+        return found
+
+    def _find(
+        self, types: tuple[Type, ...], spec: tree.TreeDef, static: Any, key: Any, args: Any, kwargs: Any
+    ) -> Specialised:
+        exact = (key, types)
+        found = self._exact.get(exact)
+        if found is not None:
+            return found
+        for general_key, candidate in self._general:
+            if general_key == key and _matches(candidate.types, types):
+                return candidate
+        with self._lock:
+            self._check(args, kwargs)
+            rank_key = (key, tuple((len(t.shape), t.dtype) for t in types))
+            before = self._first.get(rank_key)
+            if before is not None:
+                general = _generalised(before, types)
+                if general is not None:
+                    try:
+                        found = self._specialise(general, key)
+                    except (TypeError, ValueError, IndexError, OverflowError):
+                        self._first[rank_key] = None  # the program needs to know its sizes
+                    else:
+                        self._general.append((key, found))
+                        return found
+            found = self._exact[exact] = self._specialise(types, key)
+            self._first.setdefault(rank_key, types)
+            return found
+
+    def _check(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Arguments that do not fit the user's signature are an error of the call, not of the trace."""
+        signature = getattr(self, "__signature__", None)
+        if signature is not None:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as problem:
+                raise error(TypeError, f"{self.__name__}(): {problem}") from None
+
+    def _specialise(self, types: tuple[Type, ...], key: Any) -> Specialised:
+        spec, static = key
+
+        def program(*leaves: Array) -> Any:
+            args, kwargs = tree.unflatten(spec, leaves)
+            values = list(args)
+            for where, value in static:
+                if isinstance(where, int):
+                    values[where] = value
+                else:
+                    kwargs[where] = value
+            return self._program(*values, **kwargs)
+
+        program.__wrapped__ = self._program  # type: ignore[attr-defined]  # what it captured is looked for there
+        traced: Traced = trace_flat(program, types, self._names(spec))
+        graph = simplify(traced.graph)
+        return Specialised(types, graph, tuple(traced.captures), traced.tree, [])
+
+    def _names(self, spec: tree.TreeDef) -> tuple[str, ...]:
+        """A name for each leaf, after the user's parameters: ``x``, ``p['mu']``."""
+        signature = getattr(self, "__signature__", None)
+        parameters = list(signature.parameters) if signature is not None else []
+        names = []
+        for path in tree.paths(spec):
+            group, _, rest = path[1:].partition("]")
+            inner, _, tail = rest[1:].partition("]")
+            if group == "0":
+                position = int(inner)
+                names.append((parameters[position] if position < len(parameters) else f"x{position}") + tail)
+            else:
+                names.append(inner.strip("'\"") + tail)
+        return tuple(names)
+
+    # --- the fast path ---
+
+    def _go_native(self, used: Specialised, kernel: CompiledKernel) -> None:
+        """Installs the kernel's entry, if results can be laid out natively; a general kernel is never given up."""
+        if self._native_for is used or (self._native_for is not None and _is_general(self._native_for)):
+            return
+        layout = _layout(used.out)
+        if layout is _NOT_NATIVE:
+            return
+        entry = native.entry(replace(kernel.signature, tree=layout))
+        if entry:
+            self.install(entry, kernel.address, used.hidden, (kernel, used))
+            self._native_for = used
+
+    def _call_flat(self, used: Specialised, kernel: CompiledKernel) -> Callable[..., Sequence[Any]]:
+        """The kernel as a function of leaves that gives a tuple of results."""
+        found = self._flat.get(id(used))
+        if found is None:
+            signature = replace(kernel.signature, tree=tuple(range(len(used.graph.outputs))))
+            entry = native.entry(signature)
+
+            def by_ctypes(*leaves: Any) -> Any:
+                return native.call(kernel.address, signature, leaves, used.hidden)
+
+            found = native.Function(by_ctypes)
+            if entry:
+                found.install(entry, kernel.address, used.hidden, (kernel, used))
+            self._flat[id(used)] = found
+        return found
+
+
+_NOT_NATIVE: Final = object()
+
+
+def _layout(out: tree.TreeDef) -> Any:
+    """The results' structure as nested tuples and lists of numbers, or ``_NOT_NATIVE``."""
+    value = tree.unflatten(out, range(out.num_leaves))
+
+    def plain(part: Any) -> bool:
+        if part is None or type(part) is int:
+            return True
+        return type(part) in (tuple, list) and all(plain(p) for p in part)
+
+    return value if plain(value) else _NOT_NATIVE
+
+
+def _all_leaves(args: Sequence[Any]) -> bool:
+    return all(isinstance(a, (np.ndarray, np.generic, *_NUMBERS)) for a in args)
+
+
+def _is_general(used: Specialised) -> bool:
+    return any(isinstance(d, dims.Size) for t in used.types for d in t.shape)
+
+
+def _leaf_type(value: Any) -> Type:
+    """The type with which a leaf enters a kernel."""
+    if isinstance(value, Type):
+        return value
+    kind = type(value)
+    if kind is float:
+        return Type((), FLOAT64)
+    array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if array.dtype == object or array.dtype.kind in "SUMmV":
+        shown = type(value).__name__
+        raise error(TypeError, f"an argument of type {shown} is no number, array or container of them: {value!r:.60}")
+    return Type(array.shape, kernel_dtype(canonical(array.dtype)))
+
+
+def kernel_dtype(dtype: DType) -> DType:
+    """The element type with which an argument enters a kernel: the narrow integers and complex numbers widen."""
+    return {"int32": INT64, "complex64": COMPLEX128}.get(dtype.name, dtype)
+
+
+def _conform(value: Any, kind: Type) -> Any:
+    """A leaf as the exact array or scalar that an entry takes."""
+    array = np.asarray(value)
+    if not kind.shape:
+        return array.astype(kind.dtype)[()]
+    return np.array(array, dtype=kind.dtype, order="C", subok=False, copy=None)
+
+
+def _matches(pattern: Sequence[Type], types: Sequence[Type]) -> bool:
+    """Whether concrete types are an instance of types with named sizes."""
+    bound: dict[str, int] = {}
+    for general, concrete in zip(pattern, types, strict=True):
+        if general.dtype != concrete.dtype or len(general.shape) != len(concrete.shape):
+            return False
+        for dim, number in zip(general.shape, concrete.shape, strict=True):
+            if isinstance(dim, int):
+                if dim != number:
+                    return False
+            elif not isinstance(number, int) or number < dims.SMALLEST or bound.setdefault(str(dim), number) != number:
+                return False
+    return True
+
+
+def _generalised(before: Sequence[Type], now: Sequence[Type]) -> tuple[Type, ...] | None:
+    """Types in which the dimensions that changed are named sizes, equal ones alike; None if they cannot be."""
+    named: dict[tuple[Any, Any], dims.Size] = {}
+    result = []
+    for a, b in zip(before, now, strict=True):
+        shape: list[dims.Dim] = []
+        for old, new in zip(a.shape, b.shape, strict=True):
+            if old == new:
+                shape.append(old)
+                continue
+            if not isinstance(old, int) or not isinstance(new, int) or min(old, new) < dims.SMALLEST:
+                return None
+            name = "nmklpqrst"[len(named)] if len(named) < 9 else f"n{len(named)}"
+            shape.append(named.setdefault((old, new), dims.size(name)))
+        result.append(Type(tuple(shape), a.dtype))
+    return tuple(result) if named else None
+

@@ -1,0 +1,184 @@
+"""From a Python function to a ``Graph``: the function is called once with traced arrays and what it computes is closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import dim as dims
+from . import tree
+from .array import Array, argument, as_node
+from .dim import Dim
+from .dtype import canonical
+from .node import Graph, Node, make, rebuild
+from .op import Const, Input, Type
+from .scope import Scope, current, element_type, entered, outside
+from .where import error, of_function
+
+__all__ = ["Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What ``trace_flat`` found.
+
+    ``graph`` takes the arguments, then the captured values. ``captures`` are these values: concrete read-only arrays
+    for a trace of its own, Arrays of the outer trace for one inside another. ``tree`` is the structure of the result.
+    """
+
+    graph: Graph
+    captures: tuple[Any, ...]
+    tree: tree.TreeDef
+
+
+def trace_flat(
+    function: Callable[..., Any],
+    types: Sequence[Type],
+    names: Iterable[str] = (),
+    *,
+    read_only: bool = True,
+    hoist: bool = True,
+) -> Traced:
+    """The graph of ``function(*arrays)`` on arrays of these types; it may return any pytree of arrays and numbers.
+
+    A trace inside a trace captures what it reads of the outer one: with ``hoist`` the largest values that do not depend
+    on its own arguments (invariants of a loop), else just the outer values that it names (a branch computes only when
+    it is taken).
+    """
+    given = tuple(names)
+    scope = Scope(function, tuple(types), given)
+    with entered(scope):
+        handles = [argument(node, scope, read_only) for node in scope.inputs]
+        where = of_function(function)
+        if where is not None:
+            scope.provenance.update(dict.fromkeys(scope.inputs, where))
+        result = function(*handles)
+        leaves, structure = tree.flatten(result)
+        outputs = tuple([_output(leaf) for leaf in leaves])
+    if scope.parent is None:
+        hidden = scope.hidden
+        inputs = (*scope.types, *(Type(h.shape, h.dtype) for h in hidden))
+        graph = Graph(inputs, outputs, _names(given, len(types), len(hidden)), scope.provenance)
+        return Traced(graph, tuple(hidden), structure)
+    captured = _captured(scope, outputs, hoist)
+    known = {node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))}
+    for node in captured:
+        known[node] = make(Input(0, len(known), node.type))
+    closed, renamed = rebuild(outputs, known)
+    provenance = {renamed[n]: w for n, w in scope.provenance.items() if n in renamed}
+    inputs = (*scope.types, *(n.type for n in captured))
+    graph = Graph(inputs, closed, _names(given, len(types), len(captured)), provenance)
+    parent = scope.parent
+    return Traced(graph, tuple(_outer_handle(node, parent) for node in captured), structure)
+
+
+def _outer_handle(node: Node, scope: Scope) -> Array:
+    return argument(node, scope)
+
+
+def _output(leaf: Any) -> Node:
+    try:
+        return as_node(leaf)
+    except TypeError as problem:
+        raise error(TypeError, f"the traced function returns what is no array: {problem}") from None
+
+
+def _names(given: tuple[str, ...], arguments: int, captured: int) -> tuple[str, ...]:
+    own = given or tuple(f"x{i}" for i in range(arguments))
+    return (*own, *(f"c{i}" for i in range(captured)))
+
+
+def _captured(scope: Scope, outputs: Sequence[Node], hoist: bool) -> list[Node]:
+    """The outer values that the body of ``scope`` uses, in the order in which it meets them."""
+    found: dict[Node, None] = {}
+    visited: set[Node] = set()
+    stack = list(reversed(outputs))
+    while stack:
+        node = stack.pop()
+        if node in visited:
+            continue
+        visited.add(node)
+        if node.level < scope.level and (node in scope.seen or (hoist and node.level >= 0)):
+            if type(node.op) is not Const:
+                found[node] = None
+                continue
+        stack.extend(reversed(node.args))
+    return list(found)
+
+
+# --- for people ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The shape and element type of an argument, for ``trace`` and ``export``."""
+
+    type: Type
+
+    def __repr__(self) -> str:
+        return f"spec({self.type})"
+
+
+def spec(*shape: Any, dtype: Any = "float64") -> Spec:
+    """An argument of this shape: numbers are fixed sizes, identifiers named ones.
+
+    >>> spec(), spec("n", 3), spec(10, dtype="int64")
+    (spec(float64), spec(float64[n, 3]), spec(int64[10]))
+    """
+    return Spec(Type(tuple(_dim(d) for d in shape), canonical(dtype)))
+
+
+def _dim(size: Any) -> Dim:
+    if isinstance(size, str):
+        return dims.size(size)
+    if isinstance(size, dims.Size):
+        return size
+    if isinstance(size, (int, np.integer)) and size >= 0:
+        return int(size)
+    raise error(TypeError, f"a size is a number or a name, not {size!r}")
+
+
+def type_of_argument(value: Any, path: str) -> Type:
+    """The type of an argument that is given as a spec, an array or a number."""
+    if isinstance(value, Spec):
+        return value.type
+    if isinstance(value, Array):
+        return Type(value.shape, value.dtype)
+    if not isinstance(value, (int, float, complex, np.ndarray, np.generic)) and not hasattr(value, "__array__"):
+        raise error(TypeError, f"argument {path} is a {type(value).__name__}, no array or number: {value!r:.60}")
+    array = np.asarray(value)
+    return Type(array.shape, element_type(array))
+
+
+def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
+    """The graph of ``function`` on arguments given as ``spec``s, arrays or numbers (only their types matter), or pytrees.
+
+    >>> print(trace(lambda x: 2*x + 1, spec("n")))                      # doctest: +ELLIPSIS
+    %0: float64 = const 2.0
+    ...
+    """
+    leaves, structure = tree.flatten((args, kwargs))
+    paths = _paths(function, args, kwargs)
+    types = [type_of_argument(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]
+
+    def flat(*arrays: Array) -> Any:
+        positional, named = tree.unflatten(structure, arrays)
+        return function(*positional, **named)
+
+    flat.__wrapped__ = function  # type: ignore[attr-defined]
+    return trace_flat(flat, types, paths).graph
+
+
+def _paths(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+    """A name for each leaf of the arguments: ``x``, ``p['mu']``."""
+    code = getattr(function, "__code__", None)
+    declared = code.co_varnames[: code.co_argcount] if code is not None else ()
+    found = []
+    for i, arg in enumerate(args):
+        found += tree.paths(arg, declared[i] if i < len(declared) else f"x{i}")
+    for key in sorted(kwargs):
+        found += tree.paths(kwargs[key], key)
+    return found

@@ -1,0 +1,283 @@
+"""Patterns and rules: an identity written as it is read.
+
+>>> x, y = Wild("x"), Wild("y")
+>>> merge = rule(P.exp(x) * P.exp(y), P.exp(x + y))
+>>> merge.name
+'exp(x)·exp(y) → exp(x + y)'
+
+A pattern matches a node of scalar primitives. A wildcard that occurs twice has to meet the same node, commutative
+primitives match in both orders, a number matches a scalar constant of that value (0.0 and −0.0 differ). Patterns are
+compiled to closures once; a rule is offered only to nodes whose first two arguments have the ops it wants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any, Final, final
+
+from chainrule.graph.express import apply, cast, constant, spread
+from chainrule.graph.node import Node, const_value
+from chainrule.graph.op import Const, Scalar
+from chainrule.graph.operators import Operators
+from chainrule.graph.scalar import PRIMITIVES
+
+Number = bool | int | float | complex
+Environment = list[Any]  # the nodes that the wildcards of a rule met, by number
+Matcher = Callable[[Node, Environment], bool]
+Builder = Callable[[Environment], Any]
+
+ANY: Final = ""  # the key of an argument of which nothing is asked
+CONSTANT: Final = "#"
+
+
+class Pattern(Operators):
+    """A wildcard, or a primitive applied to patterns and numbers."""
+
+    __slots__ = ()
+
+    def _apply(self, name: str, *args: Any) -> Any:
+        return Applied(name, args)
+
+
+class Wild(Pattern):
+    """Matches any node."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@final
+class Constant(Wild):
+    """Matches any scalar constant."""
+
+    __slots__ = ()
+
+
+@final
+class Applied(Pattern):
+    """A primitive applied to patterns and numbers."""
+
+    __slots__ = ("args", "name")
+
+    def __init__(self, name: str, args: Sequence[Pattern | Number]) -> None:
+        self.name, self.args = name, tuple(args)
+
+    def __str__(self) -> str:
+        if self.name in _SIGNS:
+            left, right = (f"({a})" if isinstance(a, Applied) and a.name in _SIGNS else str(a) for a in self.args)
+            return f"{left}{_SIGNS[self.name]}{right}"
+        if self.name == "neg":
+            return f"−({self.args[0]})" if isinstance(self.args[0], Applied) else f"−{self.args[0]}"
+        return f"{self.name}({', '.join(map(str, self.args))})"
+
+
+_SIGNS: Final = {"add": " + ", "sub": " − ", "mul": "·", "div": "/", "lt": " < ", "le": " ≤ ", "gt": " > ",
+                 "ge": " ≥ ", "eq": " = ", "ne": " ≠ "}  # fmt: skip
+
+
+class Namespace:
+    """``P.exp(x)``: the primitives as functions of patterns."""
+
+    def __getattr__(self, name: str) -> Callable[..., Applied]:
+        if name not in PRIMITIVES:
+            raise AttributeError(name)
+        return lambda *args: Applied(name, args)
+
+
+P: Final = Namespace()
+
+
+def wildcards(pattern: Any) -> Iterator[str]:
+    """The names of the wildcards, in order of first appearance, with repetitions."""
+    if isinstance(pattern, Wild):
+        yield pattern.name
+    elif isinstance(pattern, Applied):
+        for argument in pattern.args:
+            yield from wildcards(argument)
+
+
+# --- rules --------------------------------------------------------------------------------------------------
+
+
+@final
+class Rule:
+    """A rewrite of nodes, as the driver wants it.
+
+    ``root``: the name of a primitive, or an op family. ``variants``: for each way to match, what its first two
+    arguments have to be (`argument_key`, or `ANY`) and a function node → its replacement, or None.
+    """
+
+    __slots__ = ("condition", "left", "name", "right", "root", "variants")
+
+    def __init__(self, name: str, root: str | type, variants: Sequence[tuple[str, str, Rewrite]]) -> None:
+        self.name, self.root, self.variants = name, root, tuple(variants)
+        self.left: Any = None
+        self.right: Any = None
+        self.condition: Callable[..., bool] | None = None
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}>"
+
+
+Rewrite = Callable[[Node], Any]  # a Node, a tuple of them for a node with several results, None where it does not apply
+
+
+def rule(left: Applied, right: Any, where: Callable[..., bool] | None = None, on: str = "f") -> Rule:
+    """``left`` → ``right``, an identity between patterns.
+
+    ``where`` is called with the nodes that the wildcards met, by name; ``right`` may also be a function of them that
+    gives a pattern's result, or None. ``on``: the kinds of element type (of the last argument) that it holds for.
+    """
+    names = list(dict.fromkeys(wildcards(left)))
+    number = {name: i for i, name in enumerate(names)}
+    build = _builder(right, number) if isinstance(right, (Pattern, bool, int, float)) else _from_function(right, names)
+    shown = str(right) if isinstance(right, (Pattern, bool, int, float)) else right.__name__
+    variants = []
+    for arrangement in _arrangements(left):
+        keys = [*map(_pattern_key, arrangement.args), ANY][:2]
+        match = _arguments_matcher(arrangement.args, number, set())
+        variants.append((keys[0], keys[1], _rewrite(match, build, names, where, on)))
+    made = Rule(f"{left} → {shown}", left.name, variants)
+    made.left, made.right, made.condition = left, right, where
+    return made
+
+
+def on(*roots: str | type, name: str = "") -> Callable[[Rewrite], list[Rule]]:
+    """Decorates a function node → replacement, or None: a rule that no pattern states, for ops of these kinds."""
+
+    def make(function: Rewrite) -> list[Rule]:
+        title = name or function.__name__.strip("_").replace("_", " ")
+        return [Rule(title, root, [(ANY, ANY, function)]) for root in roots]
+
+    return make
+
+
+def _rewrite(
+    match: Matcher, build: Builder, names: Sequence[str], where: Callable[..., bool] | None, kinds: str
+) -> Rewrite:
+    size = len(names)
+
+    def rewrite(node: Node) -> Node | None:
+        if node.args[-1].dtype.kind not in kinds:
+            return None
+        env: Environment = [None] * size
+        if not match(node, env):
+            return None
+        if where is not None and not where(**dict(zip(names, env, strict=True))):
+            return None
+        return fitted(build(env), node)
+
+    return rewrite
+
+
+def fitted(result: Any, node: Node) -> Node | None:
+    """``result``, a node or a number, with the shape and the element type of ``node``."""
+    if not isinstance(result, Node):
+        if result is None:
+            return None
+        result = constant(result, node.dtype)
+    if result.dtype != node.dtype:
+        result = cast(result, node.dtype)
+    if result.shape != node.shape:
+        result = spread(result, node.shape)
+    return result
+
+
+# --- compilation --------------------------------------------------------------------------------------------
+
+
+def argument_key(node: Node) -> str:
+    """What the index looks at: the primitive of a node, or that it is a scalar constant."""
+    op = node.op
+    if type(op) is Scalar:
+        return op.name
+    return CONSTANT if type(op) is Const and not op.type.shape else ANY
+
+
+def _pattern_key(pattern: Any) -> str:
+    if isinstance(pattern, Applied):
+        return pattern.name
+    return ANY if type(pattern) is Wild else CONSTANT
+
+
+def _arrangements(pattern: Applied) -> list[Applied]:
+    """The pattern with the arguments of commutative primitives in every order, without doubles."""
+    choices = [_arrangements(a) if isinstance(a, Applied) else [a] for a in pattern.args]
+    found = {}
+    for args in product(*choices):
+        orders = [args, args[::-1]] if PRIMITIVES[pattern.name].commutative else [args]
+        for order in orders:
+            arranged = Applied(pattern.name, order)
+            found[str(arranged)] = arranged
+    if len(pattern.args) == 2 and len(set(wildcards(pattern))) == len(list(wildcards(pattern))):
+        # x + y with plain wildcards matches as it stands
+        if all(type(a) is Wild for a in pattern.args):
+            return [pattern]
+    return list(found.values())
+
+
+def _matcher(pattern: Any, number: dict[str, int], bound: set[str]) -> Matcher:
+    if isinstance(pattern, Wild):
+        return _wild_matcher(pattern, number[pattern.name], bound)
+    if not isinstance(pattern, Applied):
+        return _number_matcher(pattern)
+    wanted, arguments = Scalar(pattern.name), _arguments_matcher(pattern.args, number, bound)
+    return lambda node, env: node.op == wanted and arguments(node, env)
+
+
+def _wild_matcher(wild: Wild, i: int, bound: set[str]) -> Matcher:
+    if wild.name in bound:
+        return lambda node, env: env[i] is node
+    bound.add(wild.name)
+
+    def bind(node: Node, env: Environment) -> bool:
+        env[i] = node
+        return True
+
+    def bind_constant(node: Node, env: Environment) -> bool:
+        env[i] = node
+        return type(node.op) is Const and not node.op.type.shape
+
+    return bind_constant if isinstance(wild, Constant) else bind
+
+
+def _number_matcher(number: Number) -> Matcher:
+    def match(node: Node, env: Environment) -> bool:
+        value = const_value(node)
+        if value is None or value != number or isinstance(value, bool) != isinstance(number, bool):
+            return False
+        return value != 0 or not isinstance(value, float) or math.copysign(1, value) == math.copysign(1, number)
+
+    return match
+
+
+def _arguments_matcher(patterns: Sequence[Any], number: dict[str, int], bound: set[str]) -> Matcher:
+    matchers = [_matcher(p, number, bound) for p in patterns]
+    if len(matchers) == 1:
+        (only,) = matchers
+        return lambda node, env: only(node.args[0], env)
+    if len(matchers) == 2:
+        first, second = matchers
+        return lambda node, env: first(node.args[0], env) and second(node.args[1], env)
+    return lambda node, env: all(m(a, env) for m, a in zip(matchers, node.args, strict=True))
+
+
+def _builder(pattern: Any, number: dict[str, int]) -> Builder:
+    if isinstance(pattern, Wild):
+        i = number[pattern.name]
+        return lambda env: env[i]
+    if not isinstance(pattern, Applied):
+        return lambda env: pattern
+    name, builders = pattern.name, [_builder(a, number) for a in pattern.args]
+    return lambda env: apply(name, *[b(env) for b in builders])
+
+
+def _from_function(function: Callable[..., Any], names: Sequence[str]) -> Builder:
+    return lambda env: function(**dict(zip(names, env, strict=True)))

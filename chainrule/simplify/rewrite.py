@@ -1,0 +1,187 @@
+"""The driver: rules applied bottom-up, to a fixed point, in time linear in the size of the graph.
+
+It walks an explicit stack: a node waits for its arguments' normal forms, is offered to the rules that its op and its
+arguments' ops select, and a replacement is normalised in its turn. Rules look down only, so that a node's normal form is
+settled once, wherever the node occurs. Bodies of structured ops are graphs of their own and are rewritten as such.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final, final
+
+from chainrule.graph.node import Graph, Node, make
+from chainrule.graph.op import Call, Cond, Loop, Project, Scalar
+
+from .pattern import ANY, Rewrite, Rule, argument_key
+
+FUEL: Final = 40  # rewrites per node of the graph, after which what there is stands
+
+
+@final
+class Table:
+    """Rules in order of preference, indexed by what they want to see. Tables are added with ``+``."""
+
+    __slots__ = ("_chosen", "_families", "_named", "rules")
+
+    def __init__(self, rules: Iterable[Rule | Sequence[Rule]]) -> None:
+        flat: list[Rule] = []
+        for entry in rules:
+            flat.extend([entry] if isinstance(entry, Rule) else entry)
+        self.rules = tuple(flat)
+        self._named: dict[str, list[tuple[str, str, Rewrite]]] = {}
+        self._families: dict[type, list[Rewrite]] = {}
+        self._chosen: dict[tuple[str, str, str], tuple[Rewrite, ...]] = {}
+        for r in self.rules:
+            for first, second, rewrite in r.variants:
+                if isinstance(r.root, str):
+                    self._named.setdefault(r.root, []).append((first, second, rewrite))
+                else:
+                    self._families.setdefault(r.root, []).append(rewrite)
+
+    def __add__(self, other: Table) -> Table:
+        return Table((*self.rules, *other.rules))
+
+    def __iter__(self) -> Iterable[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def candidates(self, node: Node) -> Sequence[Rewrite]:
+        """The rules worth trying on a node, those of its family first."""
+        op = node.op
+        if type(op) is not Scalar:
+            return self._families.get(type(op), ())
+        args = node.args
+        key = (op.name, argument_key(args[0]), argument_key(args[1]) if len(args) > 1 else ANY)
+        found = self._chosen.get(key)
+        if found is None:
+            named = [
+                rewrite
+                for first, second, rewrite in self._named.get(op.name, ())
+                if first in (ANY, key[1]) and second in (ANY, key[2])
+            ]
+            found = self._chosen[key] = (*self._families.get(Scalar, ()), *named)
+        return found
+
+
+def rewrite(graph: Graph, table: Table) -> Graph:
+    """``graph`` with the rules of ``table`` applied until none applies. What replaces a node inherits its provenance."""
+    return Driver(table).graph(graph)
+
+
+@final
+class Driver:
+    """One run of a table. ``steps`` counts visits of nodes; it grows linearly with the size of the graph."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.steps = 0
+        self.bodies: dict[Graph, Graph] = {}
+
+    def graph(self, graph: Graph) -> Graph:
+        """The normal form of a graph; each different body is rewritten once."""
+        found = self.bodies.get(graph)
+        if found is None:
+            normal = _Normaliser(self, FUEL * len(graph) + 1000).run(graph.outputs)
+            outputs = [normal[o] for o in graph.outputs]
+            provenance = dict(graph.provenance)
+            for node, where in graph.provenance.items():
+                if node in normal:
+                    provenance.setdefault(normal[node], where)
+            found = graph.replace(outputs, provenance)
+            self.bodies[graph] = self.bodies[found] = found
+        return found
+
+
+@final
+class _Normaliser:
+    """The normal forms of the nodes of one graph."""
+
+    def __init__(self, driver: Driver, fuel: int) -> None:
+        self.driver = driver
+        self.fuel = fuel
+        self.normal: dict[Node, Node] = {}
+        self.replacement: dict[Node, Node] = {}  # rewritten, and waiting for the replacement's normal form
+        self.expanded: dict[Node, tuple[Node, ...]] = {}  # nodes with several results: what the results became
+
+    def run(self, outputs: Sequence[Node]) -> dict[Node, Node]:
+        normal = self.normal
+        for root in outputs:
+            stack = [root]
+            while stack:
+                node = stack[-1]
+                if node in normal:
+                    stack.pop()
+                    continue
+                self.driver.steps += 1
+                pending = [a for a in node.args if a not in normal]
+                if pending:
+                    pending.reverse()
+                    stack.extend(pending)
+                elif self.settle(node, stack):
+                    stack.pop()
+        return normal
+
+    def settle(self, node: Node, stack: list[Node]) -> bool:
+        """Finds the normal form of a node whose arguments have theirs, or pushes the node that it waits for."""
+        normal = self.normal
+        target = self.replacement.get(node)
+        if target is None:
+            args = tuple([normal[a] for a in node.args])
+            rebuilt = node if args == node.args else make(node.op, args)
+            if rebuilt in normal:
+                normal[node] = normal[rebuilt]
+                return True
+            target = self.rewritten(rebuilt)
+            if target is rebuilt or (target in self.replacement and target not in normal):
+                # no rule applies, or the rules run in a circle
+                normal[rebuilt] = normal[node] = rebuilt
+                return True
+            self.replacement[node] = self.replacement[rebuilt] = target
+        if target in normal:
+            normal[node] = normal[target]
+            return True
+        stack.append(target)
+        return False
+
+    def rewritten(self, node: Node) -> Node:
+        """The node after one rewrite, or itself."""
+        op = node.op
+        if type(op) is Project and node.args[0] in self.expanded:
+            return self.expanded[node.args[0]][op.index]
+        if self.fuel <= 0:
+            return node
+        bodies = self.with_normal_bodies(node)
+        if bodies is not node:
+            return bodies
+        for rule in self.driver.table.candidates(node):
+            found = rule(node)
+            if found is None or found is node:
+                continue
+            self.fuel -= 1
+            if isinstance(found, tuple):
+                self.expanded[node] = found
+                return node
+            assert found.type == node.type, (node, found)
+            replaced: Node = found
+            return replaced
+        return node
+
+    def with_normal_bodies(self, node: Node) -> Node:
+        """A structured op with the bodies rewritten: recursion over nesting only."""
+        op, graph = node.op, self.driver.graph
+        match op:
+            case Loop(body=body, predicate=predicate):
+                new: Loop | Cond | Call = replace(
+                    op, body=graph(body), predicate=predicate and graph(predicate)
+                )
+            case Cond(branches):
+                new = Cond(tuple(graph(b) for b in branches))
+            case Call(body, key):
+                new = Call(graph(body), key)
+            case _:
+                return node
+        return node if new == op else make(new, node.args)
