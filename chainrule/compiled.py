@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -139,6 +140,7 @@ class Function(native.Function):
         self._flat: dict[int, native.Function] = {}
         functools.update_wrapper(self, fun, updated=())
         self.__name__ = getattr(fun, "__name__", type(fun).__name__)
+        self.__qualname__ = getattr(fun, "__qualname__", self.__name__)
         try:
             self.__signature__ = signature or inspect.signature(fun)
         except (TypeError, ValueError):
@@ -190,6 +192,8 @@ class Function(native.Function):
         return f"<chainrule function {self.__name__}{shown}>"
 
     def __reduce__(self) -> Any:
+        if _named(self) is self:
+            return self.__qualname__  # a decorated module-level function, found by its name
         if self._recipe is None:
             raise TypeError(f"{self!r} cannot be pickled; pickle the original function and transform it again")
         make, args, kwargs = self._recipe
@@ -342,6 +346,14 @@ class Function(native.Function):
                 found.install(entry, kernel.address, used.hidden, (kernel, used))
             self._flat[id(used)] = found
         return found
+
+
+def _named(function: Function) -> Any:
+    """What the module of a function holds under its name."""
+    found: Any = sys.modules.get(function.__module__)
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 _NOT_NATIVE: Final = object()

@@ -54,7 +54,8 @@ class Builder:
         self._shared: dict[ir.Expr, ir.Expr] = {}
         self._shared_in: list[list[ir.Expr]] = [[]]  # by block: what to forget when it closes
         self._on_close: list[list[Callable[[], None]]] = [[]]
-        self.allocations: list[ir.Alloc] = []
+        self.allocations: list[ir.Stmt] = []
+        self.private: list[list[ir.Stmt]] = []  # blocks of loops of lanes, which have scratch memory of their own
 
     # --- names and blocks ---------------------------------------------------------------------------------------------
 
@@ -168,18 +169,20 @@ class Builder:
         """A name bound here and now: a snapshot of variables."""
         return self.bind(value, dtype, self.depth)
 
-    def index(self, extent: Dim) -> ir.Var:
+    def index(self, extent: Dim | None) -> ir.Var:
         """A loop index of the block that is opened next."""
         name = self.fresh("i")
         self.levels[name] = self.depth + 1
-        self.ranges[name] = extent
+        if extent is not None:
+            self.ranges[name] = extent
         return ir.Var(name, "int64")
 
-    def alloc(self, dtype: str, count: Dim) -> str:
-        """Scratch memory, allocated at the start of the kernel."""
+    def alloc(self, dtype: str, count: Dim, *, common: bool = False) -> str:
+        """Scratch memory, allocated at the start of the kernel, or unless it is ``common`` of the loop of lanes around."""
         name = self.fresh("w")
         self.levels[name] = 0
-        self.allocations.append(ir.Alloc(name, cast(ir.DTypeName, dtype), count))
+        block = self.private[-1] if self.private and not common else self.allocations
+        block.append(ir.Alloc(name, cast(ir.DTypeName, dtype), count))
         return name
 
     # --- sizes and indices --------------------------------------------------------------------------------------------

@@ -80,6 +80,7 @@ class Elements:
 
     def load(self, buffer: Buffer, position: Affine, guard: ir.Expr | None = None) -> Value:
         """The element at a position; zero where the guard is false."""
+        position = position + buffer.offset
         if not is_complex(buffer.dtype):
             return self._load(buffer, position, guard)
         twice = position.scaled(2)
@@ -168,7 +169,7 @@ class Elements:
             assert isinstance(node.op, Const)
             values = node.op.value.reshape(-1)
             reals = values.view(real_of(node.dtype)) if is_complex(node.dtype) else values
-            name = self.builder.alloc(real_name(node.dtype), len(reals))
+            name = self.builder.alloc(real_name(node.dtype), len(reals), common=True)
             store = self.builder.blocks[0].append
             for k, number in enumerate(reals):
                 store(ir.Store(name, literal(k, "int64"), literal(number, real_name(node.dtype))))
@@ -429,6 +430,13 @@ class Elements:
         if result is None:
             raise unsupported(graph, node, f"{name} of complex numbers", "take the real part, or use float arguments")
         return result
+
+    def product(self, a: Value, b: Value, dtype: DType) -> Value:
+        """a·b of two elements of ``dtype``; a real product is left to the sum that reads it."""
+        if isinstance(a, tuple) and isinstance(b, tuple):
+            return cast(Pair, complex.parts(self.builder, "mul", (a, b), real_name(dtype)))
+        name = "logical_and" if dtype.kind == "b" else "mul"
+        return ir.Apply(name, (cast(ir.Expr, a), cast(ir.Expr, b)), real_name(dtype))
 
     def _all_as(self, args: list[Value], types: list[DType], target: DType) -> list[Value]:
         return [self.cast(a, t, target) for a, t in zip(args, types, strict=True)]

@@ -43,9 +43,7 @@ def _scipy(name: str, source: str) -> Extern:
 SYMBOLS: Final[dict[str, Extern]] = {
     "fmod": _c("fmod", "fmod"),
     "gamma": _c("gamma", "tgamma"),
-    "erfcx": _scipy("erfcx", "__pyx_fuse_1erfcx"),
     "erfinv": _scipy("erfinv", "__pyx_fuse_0erfinv"),
-    "log_ndtr": _scipy("log_ndtr", "__pyx_fuse_1log_ndtr"),
     "ndtri": _scipy("ndtri", "ndtri"),
 }
 """By the name of the primitive."""

@@ -126,7 +126,7 @@ class Plan:
     fused: dict[Node, Fused]
     scalars: list[list[Node]]
     steps: list[list[Step]]
-    last_root: dict[Node, int]  # stored node → how many roots fill it
+    roots_left: dict[Node, int]  # stored node → how many roots have still to fill it
 
 
 def is_array(node: Node) -> bool:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, Union
 from typing import Literal as Choice
-from typing import Union
 
 from chainrule.graph.dim import Dim
 
 Name = str
 DTypeName = Choice["bool", "int32", "int64", "float32", "float64"]
+
+LANES: Final = 16
+"""The width of ``lanes`` loops: two AVX-512 registers of doubles, so that sums do not wait for each other."""
 
 # --- expressions ----------------------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class While:
-    """Runs ``head``, stops if ``condition`` is false, runs ``body``, and again."""
+    """Runs ``head``, stops if ``condition`` is false, runs ``body``, and again; both see what ``head`` binds."""
 
     head: Block
     condition: Expr

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from .ir import DTypeName, Literal
 from .vecmath import FUNCTIONS
+from .vecmath_polygamma import polygamma
 
 # --- types and literals ---------------------------------------------------------------------------------------------------
 
@@ -64,6 +65,15 @@ def literal_text(literal: Literal) -> str:
         case dtype:
             width = 64 if dtype == "int64" else 32
             return str(literal.bits - (1 << width) if literal.bits >> (width - 1) & 1 else literal.bits)
+
+
+def literal_number(literal: Literal) -> float:
+    """The number that a literal is."""
+    text = literal_text(literal)
+    if is_float(literal.dtype):
+        number: float = struct.unpack("<d", struct.pack("<Q", int(text, 16)))[0]
+        return number
+    return literal.bits if literal.dtype == "bool" else int(text)
 
 
 def constant(number: float, dtype: DTypeName, lanes: int = 1) -> str:
@@ -154,8 +164,8 @@ class Code:
     def __init__(self, module: Module) -> None:
         self.module = module
         self.variables: Lines = []
-        self.lines: Lines = ["entry:", self.variables]
-        self.block = "entry"
+        self.lines: Lines = [".entry:", self.variables]
+        self.block = ".entry"
         self._count = 0
 
     def fresh(self) -> str:
@@ -439,12 +449,21 @@ def _rare_function(
     return symbol
 
 
+def has_lane_code(name: str) -> bool:
+    """Whether a primitive is a function of `vecmath`; ``polygamma3`` is that of order 3."""
+    return name in FUNCTIONS or name.startswith("polygamma")
+
+
+def _emitter(name: str) -> Callable[..., Any]:
+    return FUNCTIONS[name] if name in FUNCTIONS else polygamma(int(name.removeprefix("polygamma")))
+
+
 @functools.cache
 def _elementary(name: str, arity: int, lanes: int) -> Module:
     """A module with one elementary function, kept because making its text costs more than using it."""
     module = Module()
     code = Code(module)
-    value: Any = FUNCTIONS[name](LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
+    value: Any = _emitter(name)(LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
     type_ = type_of("float64", lanes)
     code.do(f"ret {type_} {value}")
     symbol = f"{name}.{suffix('float64', lanes)}"

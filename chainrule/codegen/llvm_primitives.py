@@ -7,6 +7,7 @@ here, or is a call of an outside function for each lane.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,21 +15,17 @@ from chainrule.graph.scalar import PRIMITIVES
 from . import externs
 from .ir import DTypeName
 from .llvm_builder import (
-    ALIGN,
-    COLD,
     NOINLINE,
     Code,
     Definition,
     LaneOps,
     call_elementary,
     constant,
-    float_text,
+    has_lane_code,
     is_float,
     suffix,
     type_of,
-    vector_type,
 )
-from .vecmath import FUNCTIONS
 
 Operands = Sequence[str]
 
@@ -90,16 +87,16 @@ def convert(code: Code, operand: str, source: DTypeName, target: DTypeName, lane
 
 
 def _on_floats(code: Code, name: str, operands: Operands, dtype: DTypeName, lanes: int) -> str:
-    type_ = type_of(dtype, lanes)
-    if name in _COMPOSED:
+    lane_code = has_lane_code(name)
+    if not lane_code and name in _COMPOSED:
         return _COMPOSED[name](_Floats(code, dtype, lanes), *operands)
-    instruction = PRIMITIVES[name].llvm
+    instruction = None if lane_code else PRIMITIVES[name].llvm
     if instruction is not None:
         if instruction.startswith("llvm."):
             return code.intrinsic(instruction.removeprefix("llvm."), dtype, lanes, *operands)
-        return code.let(f"{instruction} {type_} {', '.join(operands)}")
+        return code.let(f"{instruction} {type_of(dtype, lanes)} {', '.join(operands)}")
     wide = [convert(code, x, dtype, "float64", lanes) for x in operands]
-    if name in FUNCTIONS:
+    if lane_code:
         value = call_elementary(code, name, wide, lanes)
     else:
         value = _call_for_each_lane(code, externs.SYMBOLS[name], wide, lanes)
@@ -149,29 +146,6 @@ def _sign_bit(f: _Floats, x: str) -> str:
 def _xlog(f: _Floats, a: str, b: str, logarithm: str) -> str:
     product = f.mul(a, f.call(logarithm, b))
     return f.select(f.mask_and(f.eq(a, f.const(0.0)), f.eq(b, b)), f.const(0.0), product)
-
-
-def _sech(f: _Floats, x: str) -> str:
-    return f.div(f.const(1.0), f.call("cosh", x))
-
-
-def _logit(f: _Floats, x: str) -> str:
-    one = f.const(1.0)
-    middle = f.call("atanh", f.sub(f.mul(f.const(2.0), x), one))
-    outside = f.call("log", f.div(x, f.sub(one, x)))
-    is_middle = f.mask_and(f.gt(x, f.const(0.3)), f.lt(x, f.const(0.65)))
-    return f.select(is_middle, f.mul(f.const(2.0), middle), outside)
-
-
-def _logaddexp(f: _Floats, a: str, b: str) -> str:
-    distance = f.neg(f.abs(f.sub(a, b)))
-    larger = f.call("maximum", a, b)
-    apart = f.add(larger, f.call("log1p", f.call("exp", distance)))
-    return f.select(f.eq(a, b), f.add(a, f.const(0.6931471805599453)), apart)
-
-
-def _ndtr(f: _Floats, x: str) -> str:
-    return f.mul(f.const(0.5), f.call("erfc", f.mul(f.const(-0.7071067811865476), x)))
 
 
 def _fmod(f: _Floats, a: str, b: str) -> str:
@@ -235,6 +209,11 @@ def _floordiv(f: _Floats, a: str, b: str) -> str:
     return f.select(f.eq(b, zero), ratio, result)
 
 
+def _angle(f: _Floats, x: str) -> str:
+    negative = _sign_bit(f, x)
+    return f.select(f.unordered(x), x, f.select(negative, f.const(math.pi), f.const(0.0)))
+
+
 _COMPOSED: Final[dict[str, Callable[..., str]]] = {
     "reciprocal": lambda f, x: f.div(f.const(1.0), x),
     "square": lambda f, x: f.mul(x, x),
@@ -245,16 +224,13 @@ _COMPOSED: Final[dict[str, Callable[..., str]]] = {
     "signbit": _sign_bit,
     "real": lambda f, x: x,
     "conj": lambda f, x: x,
+    "angle": _angle,
     "imag": lambda f, x: f.const(0.0),
     "fmod": _fmod,
     "mod": _mod,
     "floordiv": _floordiv,
     "xlogy": lambda f, a, b: _xlog(f, a, b, "log"),
     "xlog1py": lambda f, a, b: _xlog(f, a, b, "log1p"),
-    "sech": _sech,
-    "logit": _logit,
-    "logaddexp": _logaddexp,
-    "ndtr": _ndtr,
 }
 
 
@@ -263,9 +239,7 @@ _COMPOSED: Final[dict[str, Callable[..., str]]] = {
 _ON_BOOLS: Final = {
     "add": "or", "mul": "and", "maximum": "or", "minimum": "and", "fmax": "or", "fmin": "and",
 }  # fmt: skip
-_ON_INTEGERS: Final = {"add": "add", "sub": "sub", "mul": "mul"}
 _INTEGER_INTRINSICS: Final = {"maximum": "smax", "minimum": "smin", "fmax": "smax", "fmin": "smin"}
-_PREDICATES: Final = {"lt": "lt", "le": "le", "gt": "gt", "ge": "ge"}
 
 
 def _on_integers(code: Code, name: str, operands: Operands, dtype: DTypeName, lanes: int) -> str:
@@ -308,11 +282,11 @@ def _on_integers(code: Code, name: str, operands: Operands, dtype: DTypeName, la
             return _shift(code, name, operands[0], operands[1], dtype, lanes)
         case "pow":
             return _integer_power(code, operands[0], operands[1], dtype, lanes)
+        case "bitwise_not" | "logical_not":
+            return code.let(f"xor {type_} {operands[0]}, {constant(1 if dtype == 'bool' else -1, dtype, lanes)}")
         case _:
-            instruction = PRIMITIVES[name].llvm  # and, or, xor, "xor true", "xor -1"
+            instruction = PRIMITIVES[name].llvm  # and, or, xor
             assert instruction is not None, name
-            if instruction.startswith("xor "):
-                return code.let(f"xor {type_} {operands[0]}, {constant(dtype == 'bool' or -1, dtype, lanes)}")
             return code.let(f"{instruction} {type_} {operands[0]}, {operands[1]}")
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias, cast, final
 
 from ..graph.dtype import DType, real_of
 from ..graph.node import Graph, Node
+from ..graph.op import Project
 from . import ir
 from .affine import Affine, Flat, Index
 from .builder import Builder
@@ -32,12 +33,16 @@ def real_name(dtype: DType) -> ir.DTypeName:
 @final
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """C-ordered elements in memory. ``level``: the block from which on their values are final; 0 with ``fixed``: forever."""
+    """C-ordered elements in memory, the first at ``offset``.
+
+    ``level``: the number of the block in which they are final; ``fixed``: nothing in the kernel ever changes them.
+    """
 
     name: str
     dtype: DType
     level: int
     fixed: bool = False
+    offset: Affine = Affine(())
 
 
 @final
@@ -81,6 +86,10 @@ class Region:
         self.complete: set[Node] = set()  # those that can be read
         self.constants: dict[Node, Buffer] = {}
         self._frames: dict[tuple[Index, ir.Expr | None, int], Frame] = {}
+        self.projects: dict[Node, dict[int, Node]] = {}  # node with several results → its results that are used
+        for node in graph.nodes:
+            if isinstance(node.op, Project):
+                self.projects.setdefault(node.args[0], {})[node.op.index] = node
         self.scalars = Frame(self, (), None, self.depth, None)
         self._frames[(), None, builder.floor] = self.scalars
 
@@ -96,5 +105,8 @@ class Region:
             seen = (self._frames.get((index, guard, floor)) for floor in reversed(builder.floors[:-1]))
             found = Frame(self, index, guard, level, next((f for f in seen if f is not None), None))
             self._frames[key] = found
-            builder.on_close(level, lambda: self._frames.pop(key, None))
+            builder.on_close(level, lambda: self._forget(key))
         return found
+
+    def _forget(self, key: tuple[Index, ir.Expr | None, int]) -> None:
+        del self._frames[key]

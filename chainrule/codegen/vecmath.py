@@ -15,7 +15,7 @@ argument, call, and round the result: within 0.51 ulp.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from chainrule.codegen import vecmath_explog as explog
 from chainrule.codegen import vecmath_special as special
@@ -35,8 +35,7 @@ def _emit(function: Callable[..., Float]) -> Emit:
     """`function`, on a builder's values."""
 
     def emit(b: Ops[V, M], /, *args: V) -> V:
-        result: Any = function(*(Float(b, a) for a in args)).value
-        return result  # type: ignore[no-any-return]
+        return cast("V", function(*(Float(b, a) for a in args)).value)
 
     return emit
 
@@ -54,15 +53,18 @@ FUNCTIONS: dict[str, Emit] = {
     "expit": _emit(explog.expit),
     "softplus": _emit(explog.softplus),
     "log_expit": _emit(explog.log_expit),
+    "logaddexp": _emit(explog.logaddexp),
     "log": _emit(explog.log),
     "log2": _emit(explog.log2),
     "log10": _emit(explog.log10),
     "log1p": _emit(explog.log1p),
+    "logit": _emit(explog.logit),
     "pow": _emit(explog.pow_),
     "cbrt": _emit(explog.cbrt),
     "hypot": _emit(explog.hypot),
     "sinh": _emit(explog.sinh),
     "cosh": _emit(explog.cosh),
+    "sech": _emit(explog.sech),
     "tanh": _emit(explog.tanh),
     "asinh": _emit(explog.asinh),
     "acosh": _emit(explog.acosh),
@@ -77,6 +79,9 @@ FUNCTIONS: dict[str, Emit] = {
     "atan2": _emit(trig.atan2),
     "erf": _emit(special.erf),
     "erfc": _emit(special.erfc),
+    "erfcx": _emit(special.erfcx),
+    "ndtr": _emit(special.ndtr),
+    "log_ndtr": _emit(special.log_ndtr),
     "gammaln": _emit(special.gammaln),
     "digamma": _emit(special.digamma),
 }

@@ -1,7 +1,7 @@
 """Error function and gamma function on lanes.
 
-Errors are below 2 ulp, save for gammaln and digamma on the negative axis, where they are absolute: there is a
-zero between any two poles.
+Errors are below 2 ulp (log_ndtr: 3), save for gammaln and digamma on the negative axis, where they are
+absolute: there is a zero between any two poles.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from chainrule.codegen import vecmath_tables as table
-from chainrule.codegen.vecmath_explog import exp_of_pair, log_pair
+from chainrule.codegen.vecmath_explog import exp_of_pair, log, log1p, log_pair
 from chainrule.codegen.vecmath_lanes import (
     INF,
     NAN,
@@ -29,6 +29,7 @@ from chainrule.codegen.vecmath_lanes import (
 )
 from chainrule.codegen.vecmath_trig import sin_cos_pi
 
+INV_SQRT_PI = 0.5641895835477563
 SERIES_LIMIT = 2.25  # below, gammaln and digamma are polynomials; above, it is Stirling's formula
 SERIES_CENTRE = 0.625
 GAMMALN_OVERFLOW = 2.5599833278516383e+305  # the last argument with a finite result
@@ -39,9 +40,8 @@ def _erf_tail(x: Float) -> Float:
     return x * horner(x * x, table.ERF)
 
 
-def _erfc_positive(a: Float) -> Float:
-    """erfc(a) for a >= 1/2: exp(-a^2) times a function near 1.2, divided by 1 + 2a."""
-    a = clamp(a, 0.5, 28.0)
+def _times_erfcx(a: Float, factor: Float, factor_low: Float | float) -> Float:
+    """(factor + factor_low) exp(a^2) erfc(a) for a >= 1/2: the factor times about 1.2, divided by 1 + 2a."""
     den, den_low = two_sum(1.0, a + a)
     shifted = a + 4.0
     both = 1.0 / (den * shifted)
@@ -49,14 +49,19 @@ def _erfc_positive(a: Float) -> Float:
     reciprocal = shifted * both
     first, *others = table.ERFC
     g, g_low = fast_two_sum(first, t * horner(t, others))
-    square, square_low = two_prod(a, a)
-    k, e, e_low = exp_of_pair(-square, -square_low)
-    e, e_low = fast_two_sum(e, e_low)
-    num, num_low = two_prod(e, g)
-    num_low = num_low + fma(e, g_low, e_low * g)
+    num, num_low = two_prod(factor, g)
+    num_low = num_low + fma(factor, g_low, factor_low * g)
     q = num * reciprocal
     rest = fma(-q, den, num) + (num_low - q * den_low)
-    return scale(fma(rest, reciprocal, q), k)
+    return fma(rest, reciprocal, q)
+
+
+def _erfc_positive(a: Float, low: Float | float = 0.0) -> Float:
+    """erfc(a + low) for a >= 1/2."""
+    a = clamp(a, 0.5, 28.0)
+    square, square_low = two_prod(a, a)
+    k, e, e_low = exp_of_pair(-square, -fma(a + a, low, square_low))
+    return scale(_times_erfcx(a, *fast_two_sum(e, e_low)), k)
 
 
 def erf(x: Float) -> Float:
@@ -72,6 +77,48 @@ def erfc(x: Float) -> Float:
     high, error = fast_two_sum(1.0, -x)
     inner = high + (error - _erf_tail(x))
     return select(a < 0.5, inner, select(x < 0.0, 2.0 - tail, tail))
+
+
+def erfcx(x: Float) -> Float:
+    """exp(x^2) erfc(x)."""
+    a = abs(x)
+    tail = _times_erfcx(clamp(a, 0.5, 2.0**60), x.const(1.0), 0.0)
+    bounded = clamp(a, 0.0, 28.0)
+    square, square_low = two_prod(bounded, bounded)
+    k, e, e_low = exp_of_pair(square, square_low)
+    e, e_low = fast_two_sum(e, e_low)
+    # Left of 1/2: exp(x^2) times 1 - erf(x) there, exp(x^2) times 2, less the other tail, below -1/2.
+    one, one_low = fast_two_sum(1.0, -x)
+    inner, inner_low = fast_two_sum(one, one_low - _erf_tail(x))
+    product, product_low = two_prod(e, inner)
+    near = scale(product + (product_low + fma(e, inner_low, e_low * inner)), k)
+    left = scale(e + e_low, k + 1) - tail
+    right = select(a > 2.0**50, INV_SQRT_PI / a, tail)
+    return select(a < 0.5, near, select(x < 0.0, left, right))
+
+
+def _over_root_two(x: Float) -> tuple[Float, Float]:
+    high, low = two_prod(x, table.SQRT_HALF[0])
+    return high, fma(x, table.SQRT_HALF[1], low)
+
+
+def ndtr(x: Float) -> Float:
+    """The standard normal distribution function, erfc(-x / sqrt(2)) / 2."""
+    t, low = _over_root_two(clamp(x, -40.0, 40.0))
+    a = abs(t)
+    tail = _erfc_positive(a, select(t < 0.0, -low, low))
+    high, error = fast_two_sum(0.5, 0.5 * t)
+    inner = high + (error + 0.5 * (low + _erf_tail(t)))
+    return select(a < 0.5, inner, 0.5 * select(x < 0.0, tail, 2.0 - tail))
+
+
+def log_ndtr(x: Float) -> Float:
+    """log(ndtr(x)), within 3 ulp."""
+    t, _ = _over_root_two(-x)
+    square, square_low = two_prod(x * 0.5, x)
+    tail = log(_times_erfcx(clamp(t, 0.5, 2.0**60), x.const(0.5), 0.0))
+    left = (tail - select(square < 2.0**200, square_low, 0.0)) - square
+    return select(t > 0.5, left, log1p(-ndtr(-x)))
 
 
 # --- gamma function -----------------------------------------------------------------------------------------

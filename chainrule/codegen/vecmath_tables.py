@@ -19,6 +19,7 @@ PI = _floats("0x1.921fb54442d18p+1 0x1.1a62633145c07p-53")
 HALF_PI = _floats("0x1.921fb54442d18p+0 0x1.1a62633145c07p-54 -0x1.f1976b7ed8fbcp-110")
 QUARTER_PI = _floats("0x1.921fb54442d18p-1 0x1.1a62633145c07p-55")
 THREE_QUARTER_PI = _floats("0x1.2d97c7f3321d2p+1 0x1.a79394c9e8a0ap-54")
+SQRT_HALF = _floats("0x1.6a09e667f3bcdp-1 -0x1.bdd3413b26456p-55")
 STIRLING_CONSTANT = _floats("0x1.acfe390c97d69p-2 0x1.3494bc9001442p-56")
 TWO_OVER_PI = _floats("""
 0x1.45f306dc9c882p-1 0x1.4a7f09d5f47d4p-1 0x1.a6ee06db14accp-1 0x1.3c439041fe516p-1
@@ -74,12 +75,12 @@ ERF = _floats("""
 0x1.b981d78881a5dp-20 -0x1.5c131500d3f88p-23 0x1.d76af6ca49787p-27 -0x1.ac9585a44fe29p-31
 """)
 ERFC = _floats("""
-0x1.3ba5916e9fd7fp+0 -0x1.1df1ad154a28fp-3 0x1.f7f5df66fd575p-7 0x1.16ecefcfa547fp-4
--0x1.9ddb23c3e7cf5p-4 0x1.7fee004e106bdp-4 -0x1.0fb06dfe6b25cp-4 0x1.3079edf6b9159p-5
--0x1.0962387dac933p-6 0x1.49c6727ace9e5p-8 -0x1.8d4aa17050e08p-11 -0x1.a1df222b3ca59p-13
-0x1.3be0d61957f14p-13 -0x1.9958d66770982p-16 -0x1.78a3b73fcffbfp-17 0x1.7f19bc91ad5ccp-18
-0x1.41a5d9b6c3abbp-22 -0x1.b99bb9bcb0974p-21 0x1.1fde3f8d8313bp-24 0x1.c5e4aa4a32304p-24
--0x1.a403ddb107533p-27 -0x1.67fa3128dee34p-27
+0x1.3ba5916e9fd7fp+0 -0x1.1df1ad154a28ep-3 0x1.f7f5df66fdb01p-7 0x1.16ecefcfa5302p-4
+-0x1.9ddb23c3eaa04p-4 0x1.7fee004e13fd2p-4 -0x1.0fb06dfe23568p-4 0x1.3079edf638b94p-5
+-0x1.0962388c72475p-6 0x1.49c672a3112e0p-8 -0x1.8d4a9329a31eap-11 -0x1.a1df40d1e6c2bp-13
+0x1.3bdfc12713664p-13 -0x1.9955284057635p-16 -0x1.786d7f0e7e9bfp-17 0x1.7ef5cbe217c4ep-18
+0x1.33f08c4df3064p-22 -0x1.b7e8d1f00c681p-21 0x1.650d915cd9b58p-24 0x1.ba155ff8e697cp-24
+-0x1.9824c28cce59dp-26 -0x1.412a66a98c7c3p-27 0x1.ebdd5008f0e17p-29 -0x1.c0fa9fd34ef45p-34
 """)
 CBRT = _floats("""
 0x1.aa913e4c930ecp+0 -0x1.2992df8a9809cp+0 0x1.5e8accb9a7d37p-1 -0x1.bb1bec900c2fdp-3

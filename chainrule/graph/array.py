@@ -136,7 +136,7 @@ class Array(Operations):
     def __index__(self) -> int:
         self._refuse(
             "a traced value where Python needs a known integer",
-            "loop with cr.fori_loop, or make it a static argument",
+            "loop with cr.fori_loop, write chainrule.numpy.take(list, i) for list[i], or make it a static argument",
         )
 
     def item(self, *args: int) -> NoReturn:
@@ -148,8 +148,8 @@ class Array(Operations):
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse(
             "a traced value where a concrete NumPy array is needed",
-            "build arrays with np.stack or chainrule.numpy.array, write into one from chainrule.numpy.zeros, and call"
-            " functions of NumPy, chainrule.numpy or chainrule.scipy",
+            "write chainrule.numpy.take(data, i) for data[i], build arrays with np.stack or chainrule.numpy.array, fill one from"
+            " chainrule.numpy.zeros, and call functions of NumPy, chainrule.numpy or chainrule.scipy",
         )
 
     def _refuse(self, what: str, instead: str) -> NoReturn:

@@ -6,24 +6,25 @@ with the formula in the rule's docstring. Both modes read the same linear progra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import assert_never
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
 
-from .dim import Dim
-from .dtype import INT64, is_complex, is_inexact
+from .dtype import INT64, DType, is_complex, is_inexact
 from .express import NODES, broadcast, cast, reduce, reshape
 from .linear import (
-    Combine, Join, Map, Pick, Program, Seed, Structured, Term, Var, accumulate, forward, transposed,
+    Combine, Instruction, Join, Map, Pairs, Pick, Program, Seed, Structured, Term, Var, accumulate, add_term, both,
+    forward, materialise,
 )  # fmt: skip
-from .node import Node, const_value, constant, make, results, substitute, topological
+from .node import Graph, Node, const_value, constant, make, results, topological
 from .op import (
     Broadcast, Call, Callback, Cast, Concatenate, Cond, Const, Contract, Cumulative, Gather, Input, Insert, Iota,
     Linalg, Loop, Pad, Project, Random, Reduce, Reshape, Reverse, Scalar, Scatter, SizeOf, Slice, Sort, Stop,
     Transpose, Type,
 )  # fmt: skip
 from .scalar import PRIMITIVES, partials_of
-
-Blame = Callable[[Node, str], Exception]
+from .squares import Known, is_sum_of_squares
+from .transpose import transposed
 
 
 class NotDifferentiable(TypeError):
@@ -36,40 +37,75 @@ class NotDifferentiable(TypeError):
 
 # --- the two modes ----------------------------------------------------------------------------------------------------------
 
+Seeds = Sequence[Sequence[Node | None]]
 
-def jvp(
-    outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Sequence[Node | None]]
-) -> tuple[list[Node], list[list[Node | None]]]:
+
+def jvp(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Seeds) -> tuple[list[Node], list[list[Node | None]]]:
     """Values, and tangents of ``outputs`` for K tangents of ``inputs``: ``seeds[input][k]`` → ``[output][k]``.
 
     A tangent None is zero. The values are those of ``outputs``, loops and branches being shared with the tangents.
     """
-    program = linearize(outputs, inputs)
-    if seeds and len(seeds[0]) > 1:
-        program = accumulate(program)
-    tangents, replaced = forward(program, seeds)
-    values = list(outputs)
-    if replaced:
-        # a replacement may itself use results of loops replaced before it: repeat until none is left
-        flat = [t for row in tangents for t in row if t is not None]
-        for _ in replaced:
-            both = substitute([*values, *flat], replaced)
-            if both == (*values, *flat):
-                break
-            values, flat = list(both[: len(values)]), list(both[len(values) :])
-        rest = iter(flat)
-        tangents = [[None if t is None else next(rest) for t in row] for row in tangents]
-    return values, tangents
+    values, rows = push_pairs(outputs, inputs, [_pairs(row) for row in seeds])
+    return values, [_arrays(row, output.type) for row, output in zip(rows, outputs, strict=True)]
 
 
-def vjp(
-    outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Sequence[Node | None]]
-) -> list[list[Node | None]]:
+def vjp(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Seeds) -> list[list[Node | None]]:
     """Cotangents of ``inputs`` for K cotangents of ``outputs``: ``cotangents[output][k]`` → ``[input][k]``."""
+    rows = pull_pairs(outputs, inputs, [_pairs(row) for row in cotangents])
+    return [_arrays(row, node.type) for row, node in zip(rows, inputs, strict=True)]
+
+
+def push_pairs(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs]) -> tuple[list[Node], list[Pairs]]:
+    """``jvp`` of tangents with their supports."""
+    tangents, replaced = forward(_program(outputs, inputs, seeds), seeds)
+    if not replaced:
+        return list(outputs), tangents
+    parts = [n for row in tangents for pair in row if pair is not None for n in pair if n is not None]
+    done = follow([*outputs, *parts], replaced)
+    return [done[o] for o in outputs], [
+        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row] for row in tangents
+    ]
+
+
+def pull_pairs(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Pairs]) -> list[Pairs]:
+    """``vjp`` of cotangents with their supports."""
+    return transposed(_program(outputs, inputs, cotangents), cotangents)
+
+
+def _program(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs]) -> Program:
     program = linearize(outputs, inputs)
-    if cotangents and len(cotangents[0]) > 1:
-        program = accumulate(program)
-    return transposed(program, cotangents)
+    return accumulate(program) if seeds and len(seeds[0]) > 1 else program
+
+
+def _pairs(row: Sequence[Node | None]) -> Pairs:
+    return [None if node is None else (node, None) for node in row]
+
+
+def _arrays(row: Pairs, kind: Type) -> list[Node | None]:
+    return [None if pair is None else materialise(pair[0], kind) for pair in row]
+
+
+def follow(outputs: Sequence[Node], replaced: Mapping[Node, Node]) -> dict[Node, Node]:
+    """Nodes → the same with the nodes of ``replaced`` exchanged, also below the replacements."""
+    done: dict[Node, Node] = {}
+    stack = list(outputs)
+    while stack:
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        instead = replaced.get(node)
+        needed = [a for a in (node.args if instead is None else (instead,)) if a not in done]
+        if needed:
+            stack.extend(needed)
+            continue
+        stack.pop()
+        if instead is not None:
+            done[node] = done[instead]
+        else:
+            args = tuple([done[a] for a in node.args])
+            done[node] = node if args == node.args else make(node.op, args)
+    return done
 
 
 def active_nodes(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
@@ -89,71 +125,78 @@ def active_nodes(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
 
 def loops_between(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
     """The loops through which a derivative passes: reverse mode cannot transpose them, forward mode can."""
-    found = []
-    for node in active_nodes(outputs, inputs):
-        if isinstance(node.op, Loop) or (isinstance(node.op, Cond) and any(_has_loop(b) for b in node.op.branches)):
-            found.append(node)
-    return found
+    return [node for node in active_nodes(outputs, inputs) if _holds_loop(node)]
 
 
-def _has_loop(graph: object) -> bool:
-    from .node import Graph
-
-    assert isinstance(graph, Graph)
-    return any(
-        isinstance(n.op, Loop) or (isinstance(n.op, Cond) and any(_has_loop(b) for b in n.op.branches)) for n in graph.nodes
-    )
+def _holds_loop(node: Node) -> bool:
+    if isinstance(node.op, Cond):
+        return any(_holds_loop(n) for branch in node.op.branches for n in branch.nodes)
+    return isinstance(node.op, Loop)
 
 
 def linearize(outputs: Sequence[Node], inputs: Sequence[Node]) -> Program:
     """The derivative of ``outputs`` with respect to ``inputs`` at the point where they are, as a linear program."""
-    program = Program(inputs=[i.type for i in inputs])
-    var: dict[Node, Var] = {}
+    work = _Work(Program(inputs=[i.type for i in inputs]))
     for position, node in enumerate(inputs):
         if is_inexact(node.dtype):
-            var[node] = program.emit(Seed(position), node.type)
+            work.var[node] = work.emit(Seed(position), node.type)
+    _between(work, outputs, inputs)
+    work.program.outputs = [work.var.get(o) for o in outputs]
+    return work.program
+
+
+@dataclass(slots=True)
+class _Work:
+    """A linearization under way: the program so far, the variable of each node, what is known of squares."""
+
+    program: Program
+    var: dict[Node, Var] = field(default_factory=dict)
+    squares: Known = field(default_factory=dict)
+
+    def emit(self, instruction: Instruction, kind: Type) -> Var:
+        return self.program.emit(instruction, kind)
+
+
+def _between(work: _Work, outputs: Sequence[Node], inputs: Sequence[Node]) -> None:
+    """Emits the instructions of all nodes between inputs, which have their variables, and outputs."""
     for node in active_nodes(outputs, inputs):
-        found = _linearize_node(program, node, var)
+        found = _linearize_node(work, node)
         if found is not None:
-            var[node] = found
-    program.outputs = [var.get(o) for o in outputs]
-    return program
+            work.var[node] = found
 
 
 # --- rules ------------------------------------------------------------------------------------------------------------------
 
 
-def _linearize_node(program: Program, node: Node, var: dict[Node, Var]) -> Var | None:
+def _linearize_node(work: _Work, node: Node) -> Var | None:
     """Emits the instructions for the tangent of ``node``; None: it has none after all."""
-    op, args = node.op, node.args
+    op, args, var = node.op, node.args, work.var
     match op:
         case Scalar():
-            return _scalar(program, node, var)
+            return _scalar(work, node, op.name)
         case Reduce():
-            return _reduce(program, node, op, var)
+            return _reduce(work, node, op)
         case Cumulative():
-            return _cumulative(program, node, op, var)
+            return _cumulative(work, node, op)
         case Broadcast() | Transpose() | Reshape() | Slice() | Reverse() | Pad() | Cast():
-            return program.emit(Map(op, var[args[0]]), node.type)
+            return work.emit(Map(op, var[args[0]]), node.type)
         case Concatenate() | Insert():
             types = tuple(a.type for a in args)
-            return program.emit(Join(op, tuple(var.get(a) for a in args), types), node.type)
+            return work.emit(Join(op, tuple(var.get(a) for a in args), types), node.type)
         case Scatter():
             used = (var.get(args[0]), var.get(args[1]))
-            return program.emit(Join(op, used, (args[0].type, args[1].type), args[2:]), node.type)
+            return work.emit(Join(op, used, (args[0].type, args[1].type), args[2:]), node.type)
         case Gather():
-            return program.emit(Map(op, var[args[0]], 0, args[1:]), node.type) if args[0] in var else None
+            return work.emit(Map(op, var[args[0]], 0, args[1:]), node.type)
         case Contract():
-            return _contract(program, node, op, var)
+            return _contract(work, node, op)
         case Sort(axis, _):
             order = make(Sort(axis, True), args)
-            return _gather_along(program, var[args[0]], args[0].type, order, axis)
+            return _gather_along(work, var[args[0]], args[0].type, order, axis)
         case Cond() | Loop():
-            return program.emit(Structured(node, tuple(var.get(a) for a in args)), Type((), INT64))
+            return work.emit(Structured(node, tuple(var.get(a) for a in args)), Type((), INT64))
         case Project(index):
-            if args[0] not in var or not is_inexact(node.dtype):
-                return None
-            return program.emit(Pick(var[args[0]], index), node.type)
+            return work.emit(Pick(var[args[0]], index), node.type) if args[0] in var else None
         case Linalg(kind):
             raise NotDifferentiable(node, f"the derivative of linalg.{kind} is not supported")
         case Random() | Callback():
@@ -166,89 +209,95 @@ def _linearize_node(program: Program, node: Node, var: dict[Node, Var]) -> Var |
             assert_never(op)
 
 
-def _operand(program: Program, arg: Node, node: Node, var: dict[Node, Var]) -> Var:
+def _scalar(work: _Work, node: Node, name: str) -> Var | None:
+    """d op = Σ ∂op/∂xᵢ·dxᵢ, each where its mask holds."""
+    primitive = PRIMITIVES[name]
+    if not primitive.holomorphic and any(is_complex(a.dtype) for a in node.args):
+        return _non_holomorphic(work, node, name)
+    if name == "complex":
+        return _parts_of_complex(work, node)
+    terms: dict[tuple[Var, Node | None], Node | None] = {}
+    operands: dict[Node, Var] = {}
+    for position, (arg, rule) in enumerate(zip(node.args, partials_of(name), strict=True)):
+        if rule is None or arg not in work.var:
+            continue
+        coefficient = _as_coefficient(rule(NODES, node, *node.args), node.dtype)
+        where = primitive.masks[position] if primitive.masks is not None else None
+        mask = None if where is None else where(NODES, node, *node.args)
+        if position == 0 and _has_corner(node, name, work.squares):
+            mask = both(mask, NODES.ne(arg, 0))
+        if arg not in operands:
+            operands[arg] = _operand(work, arg, node)
+        add_term(terms, Term(operands[arg], coefficient, mask), node.dtype)
+    if not terms:
+        return None
+    return work.emit(Combine(tuple(Term(s, c, m) for (s, m), c in terms.items())), node.type)
+
+
+def _as_coefficient(partial: Any, dtype: DType) -> Node | None:
+    """A partial derivative as a node; None: 1."""
+    node: Node = partial if isinstance(partial, Node) else constant(partial, dtype)
+    return None if const_value(node) == 1 else node
+
+
+def _has_corner(node: Node, name: str, known: Known) -> bool:
+    """Whether ``node`` is the root of a sum of squares: its slope at zero is taken as 0, not as infinite times 0."""
+    if name == "pow":
+        exponent = const_value(node.args[1])
+        if exponent is None or node.dtype.kind != "f" or not 0 < exponent < 1:
+            return False
+    elif name != "sqrt":
+        return False
+    return is_sum_of_squares(node.args[0], known)
+
+
+def _operand(work: _Work, arg: Node, node: Node) -> Var:
     """The tangent of an argument in the shape of the result: a rank-0 argument repeats."""
-    source = var[arg]
+    source = work.var[arg]
     if arg.shape or not node.shape:
         return source
-    return program.emit(Map(Broadcast(node.shape, ()), source), Type(node.shape, arg.dtype))
+    return work.emit(Map(Broadcast(node.shape, ()), source), Type(node.shape, arg.dtype))
 
 
-def _scalar(program: Program, node: Node, var: dict[Node, Var]) -> Var | None:
-    """d op = Σ ∂op/∂xᵢ·dxᵢ, each where its mask holds."""
-    assert isinstance(node.op, Scalar)
-    primitive = PRIMITIVES[node.op.name]
-    if any(is_complex(a.dtype) for a in node.args) and not primitive.holomorphic:
-        return _non_holomorphic(program, node, node.op.name, var)
-    if node.op.name == "complex":
-        parts = [_operand(program, a, node, var) if a in var else None for a in node.args]
-        terms = [Term(program.emit(Map(node.op, p, slot), node.type)) for slot, p in enumerate(parts) if p is not None]
-        return program.emit(Combine(tuple(terms)), node.type)
-    functions = partials_of(node.op.name)
-    masks = primitive.masks
-    merged: dict[tuple[Var, Node | None], Node | None] = {}
-    operands: dict[Node, Var] = {}
-    for position, arg in enumerate(node.args):
-        rule = functions[position]
-        if arg not in var or rule is None:
-            continue
-        partial = rule(NODES, node, *node.args)
-        if isinstance(partial, (int, float, complex)):
-            if partial == 0:
-                continue
-            coefficient = None if partial == 1 else constant(partial, node.dtype)
-        else:
-            coefficient = None if const_value(partial) == 1 else partial
-        where = masks[position] if masks is not None else None
-        mask = None if where is None else where(NODES, node, *node.args)
-        if arg not in operands:
-            operands[arg] = _operand(program, arg, node, var)
-        key = (operands[arg], mask)
-        if key in merged:
-            before = merged[key]
-            one = constant(1, node.dtype)
-            coefficient = (one if before is None else before) + (one if coefficient is None else coefficient)
-        merged[key] = coefficient
-    if not merged:
-        return None
-    return program.emit(Combine(tuple(Term(s, c, m) for (s, m), c in merged.items())), node.type)
+def _parts_of_complex(work: _Work, node: Node) -> Var:
+    terms = []
+    for slot, arg in enumerate(node.args):
+        if arg in work.var:
+            terms.append(Term(work.emit(Map(node.op, _operand(work, arg, node), slot), node.type)))
+    return work.emit(Combine(tuple(terms)), node.type)
 
 
-def _non_holomorphic(program: Program, node: Node, name: str, var: dict[Node, Var]) -> Var | None:
-    """real, imag and conj are linear over the reals; d|z| = Re(z̄/|z|·dz), d arg z = Im(dz/z); where per branch."""
+def _non_holomorphic(work: _Work, node: Node, name: str) -> Var | None:
+    """real, imag and conj are linear over the reals; d|z| = Re(z̄/|z|·dz), at 0 taken as 0; d arg z = Im(dz/z)."""
     arg = node.args[0]
     match name:
         case "real" | "imag" | "conj":
-            return program.emit(Map(node.op, var[arg]), node.type)
+            return work.emit(Map(node.op, work.var[arg]), node.type)
         case "abs":
-            zero = NODES.eq(node, constant(0, node.dtype))
-            safe = NODES.where(zero, constant(1, node.dtype), node)
-            direction = NODES.conj(arg) / NODES.complex(safe, constant(0, node.dtype))
-            turned = program.emit(Combine((Term(var[arg], direction),)), arg.type)
-            return program.emit(Map(Scalar("real"), turned), node.type)
+            direction = NODES.conj(arg) / cast(node, arg.dtype)
+            turned = work.emit(Combine((Term(work.var[arg], direction, NODES.ne(node, 0)),)), arg.type)
+            return work.emit(Map(Scalar("real"), turned), node.type)
         case "angle":
-            turned = program.emit(Combine((Term(var[arg], 1 / arg),)), arg.type)
-            return program.emit(Map(Scalar("imag"), turned), node.type)
+            turned = work.emit(Combine((Term(work.var[arg], 1 / arg),)), arg.type)
+            return work.emit(Map(Scalar("imag"), turned), node.type)
         case _:
             raise NotDifferentiable(node, f"{name} of complex numbers has no derivative")
 
 
-def _reduce(program: Program, node: Node, op: Reduce, var: dict[Node, Var]) -> Var | None:
+def _reduce(work: _Work, node: Node, op: Reduce) -> Var | None:
     """Sum is linear; min and max share the tangents of the places that attain them; d Πx = Σ (Π of the others)·dx."""
-    x, source = node.args[0], var[node.args[0]]
+    x, source = node.args[0], work.var[node.args[0]]
     match op.kind:
         case "sum":
-            return program.emit(Map(op, source), node.type)
+            return work.emit(Map(op, source), node.type)
         case "min" | "max":
             attained = NODES.eq(x, _back(node, x, op.axes))
             number = reduce("sum", cast(attained, node.dtype), op.axes)
-            chosen = program.emit(Combine((Term(source, None, attained),)), x.type)
-            summed = program.emit(Map(Reduce("sum", op.axes), chosen), node.type)
-            return program.emit(Combine((Term(summed, 1 / number),)), node.type)
+            shared = work.emit(Combine((Term(source, _back(1 / number, x, op.axes), attained),)), x.type)
+            return work.emit(Map(Reduce("sum", op.axes), shared), node.type)
         case "prod":
-            others = _product_of_others(x, op.axes)
-            weighted = program.emit(Combine((Term(source, others),)), x.type)
-            return program.emit(Map(Reduce("sum", op.axes), weighted), node.type)
+            weighted = work.emit(Combine((Term(source, _product_of_others(x, op.axes)),)), x.type)
+            return work.emit(Map(Reduce("sum", op.axes), weighted), node.type)
         case _:
             return None
 
@@ -266,9 +315,7 @@ def _product_of_others(x: Node, axes: tuple[int, ...]) -> Node:
     inner = x
     for axis in reversed(axes):
         # `inner` is x already reduced along the later axes
-        before = _running_product(inner, axis, backwards=False)
-        after = _running_product(inner, axis, backwards=True)
-        own = before * after
+        own = _shifted_product(inner, axis, backwards=False) * _shifted_product(inner, axis, backwards=True)
         kept = tuple(i for i in range(len(x.shape)) if i not in axes or i <= axis)
         own = broadcast(own, x.shape, kept)
         result = own if result is None else result * own
@@ -277,70 +324,91 @@ def _product_of_others(x: Node, axes: tuple[int, ...]) -> Node:
     return result
 
 
-def _running_product(x: Node, axis: int, *, backwards: bool) -> Node:
-    """Exclusive running product along ``axis``: 1 where there is nothing before."""
-    n: Dim = x.shape[axis]
-    one = broadcast(constant(1, x.dtype), tuple(1 if i == axis else d for i, d in enumerate(x.shape)), ())
-    inclusive = make(Cumulative("prod", axis, backwards), (x,))
-    starts = tuple(1 if i == axis and backwards else 0 for i in range(len(x.shape)))
-    counts = tuple(n - 1 if i == axis else d for i, d in enumerate(x.shape))
-    shifted = make(Slice(starts, counts, (1,) * len(x.shape)), (inclusive,))
-    return make(Concatenate(axis), (shifted, one) if backwards else (one, shifted))
+def _shifted_product(x: Node, axis: int, *, backwards: bool) -> Node:
+    """The running product of the elements before each one (after it: ``backwards``) along ``axis``."""
+    return _shifted(make(Cumulative("prod", axis, backwards), (x,)), axis, 1, backwards=backwards)
 
 
-def _cumulative(program: Program, node: Node, op: Cumulative, var: dict[Node, Var]) -> Var | None:
-    """Running sums are linear, running extrema read the place last attained, d yⱼ = Σᵢ (Π of xₖ≤ⱼ without xᵢ)·dxᵢ."""
-    x, source = node.args[0], var[node.args[0]]
-    axis, rank = op.axis, len(x.shape)
+def _shifted(x: Node, axis: int, by: int, *, backwards: bool) -> Node:
+    """x moved along ``axis`` by some places, towards the end or ``backwards``, with ones moving in."""
+    n = x.shape[axis]
+    if isinstance(n, int) and by >= n:
+        return broadcast(constant(1, x.dtype), x.shape, ())
+    ones = broadcast(constant(1, x.dtype), tuple(by if i == axis else d for i, d in enumerate(x.shape)), ())
+    starts = tuple(by if i == axis and backwards else 0 for i in range(len(x.shape)))
+    counts = tuple(n - by if i == axis else d for i, d in enumerate(x.shape))
+    rest = make(Slice(starts, counts, (1,) * len(x.shape)), (x,))
+    return make(Concatenate(axis), (rest, ones) if backwards else (ones, rest))
+
+
+def _cumulative(work: _Work, node: Node, op: Cumulative) -> Var | None:
+    """Running sums are linear; running extrema read the place last attained; products see below."""
+    x, source = node.args[0], work.var[node.args[0]]
     match op.kind:
         case "sum":
-            return program.emit(Map(op, source), node.type)
+            return work.emit(Map(op, source), node.type)
         case "min" | "max":
-            place = broadcast(make(Iota(x.shape[axis])), x.shape, (axis,))
-            backwards = op.reverse
-            last = x.shape[axis] - 1
-            far = constant(last, INT64) if isinstance(last, int) else make(SizeOf(last))
-            fresh = NODES.eq(x, node)
-            records = NODES.where(fresh, place, far if backwards else constant(0, INT64))
-            order = make(Cumulative("min" if backwards else "max", axis, backwards), (records,))
-            return _gather_along(program, source, x.type, order, axis)
+            return _gather_along(work, source, x.type, _places_attained(x, node, op), op.axis)
         case "prod":
-            # M[.., j, i] = Π over k ≤ j, k ≠ i of xₖ for i ≤ j: an (n, n) array, exact at zeros
-            n = x.shape[axis]
-            shape = (*x.shape, n)
-            i = broadcast(make(Iota(n)), shape, (rank,))
-            k = broadcast(make(Iota(n)), shape, (axis,))
-            wide = broadcast(x, shape, tuple(range(rank)))
-            without = NODES.where(NODES.eq(i, k), constant(1, x.dtype), wide)
-            product = make(Cumulative("prod", axis, op.reverse), (without,))
-            reached = NODES.le(k, i) if op.reverse else NODES.ge(k, i)
-            matrix = NODES.where(reached, product, constant(0, x.dtype))
-            repeated = program.emit(
-                Map(Broadcast(shape, (*range(axis), rank, *range(axis + 1, rank))), source), Type(shape, x.dtype)
-            )
-            weighted = program.emit(Combine((Term(repeated, matrix),)), Type(shape, x.dtype))
-            return program.emit(Map(Reduce("sum", (rank,)), weighted), node.type)
+            n = x.shape[op.axis]
+            if not isinstance(n, int):
+                return _cumulative_product(work, node, op)
+            doubled = x
+            by = 1
+            while by < n:
+                doubled = doubled * _shifted(doubled, op.axis, by, backwards=op.reverse)
+                by *= 2
+            if doubled is x:
+                return source
+            _between(work, [doubled], [x])
+            return work.var[doubled]
         case _:
             assert_never(op.kind)
 
 
-def _gather_along(program: Program, source: Var, kind: Type, order: Node, axis: int) -> Var:
+def _places_attained(x: Node, extremum: Node, op: Cumulative) -> Node:
+    """The index along the axis at which each running extremum was attained last."""
+    size = x.shape[op.axis]
+    place = broadcast(make(Iota(size)), x.shape, (op.axis,))
+    start = size - 1 if op.reverse else 0
+    before = constant(start, INT64) if isinstance(start, int) else make(SizeOf(start))
+    records = NODES.where(NODES.eq(x, extremum), place, before)
+    return make(Cumulative("min" if op.reverse else "max", op.axis, op.reverse), (records,))
+
+
+def _cumulative_product(work: _Work, node: Node, op: Cumulative) -> Var:
+    """d yⱼ = Σᵢ (Π over k ≤ j, k ≠ i of xₖ)·dxᵢ by an (n, n) matrix, exact at zeros, for an axis of any size."""
+    x, source = node.args[0], work.var[node.args[0]]
+    axis, rank, n = op.axis, len(x.shape), x.shape[op.axis]
+    shape = (*x.shape, n)
+    i = broadcast(make(Iota(n)), shape, (rank,))
+    k = broadcast(make(Iota(n)), shape, (axis,))
+    wide = broadcast(x, shape, tuple(range(rank)))
+    without = NODES.where(NODES.eq(i, k), constant(1, x.dtype), wide)
+    product = make(Cumulative("prod", axis, op.reverse), (without,))
+    reached = NODES.le(k, i) if op.reverse else NODES.ge(k, i)
+    repeat = Broadcast(shape, (*range(axis), rank, *range(axis + 1, rank)))
+    kind = Type(shape, x.dtype)
+    weighted = work.emit(Combine((Term(work.emit(Map(repeat, source), kind), product, reached),)), kind)
+    return work.emit(Map(Reduce("sum", (rank,)), weighted), node.type)
+
+
+def _gather_along(work: _Work, source: Var, kind: Type, order: Node, axis: int) -> Var:
     """take_along_axis of the tangent."""
     indices = tuple(
         order if i == axis else broadcast(make(Iota(d)), order.shape, (i,)) for i, d in enumerate(kind.shape)
     )
     gather = Gather(tuple(range(kind.rank)))
-    return program.emit(Map(gather, source, 0, indices), Type(order.shape, kind.dtype))
+    return work.emit(Map(gather, source, 0, indices), Type(order.shape, kind.dtype))
 
 
-def _contract(program: Program, node: Node, op: Contract, var: dict[Node, Var]) -> Var:
+def _contract(work: _Work, node: Node, op: Contract) -> Var:
     """d(a·b) = da·b + a·db."""
     terms = []
     for slot, arg in enumerate(node.args):
-        if arg in var:
-            other = node.args[1 - slot]
-            terms.append(Term(program.emit(Map(op, var[arg], slot, (other,)), node.type)))
-    return program.emit(Combine(tuple(terms)), node.type)
+        if arg in work.var:
+            terms.append(Term(work.emit(Map(op, work.var[arg], slot, (node.args[1 - slot],)), node.type)))
+    return work.emit(Combine(tuple(terms)), node.type)
 
 
 def unit_seeds(kind: Type) -> list[Node]:

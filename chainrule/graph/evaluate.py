@@ -289,7 +289,10 @@ class _Interpreter:
         return tuple(self.arithmetic.array(v, t.dtype) for v, t in zip(value, node.type, strict=True))
 
     def size(self, dim: dims.Dim) -> int:
-        return dims.evaluate(dim, self.sizes)
+        try:
+            return dims.evaluate(dim, self.sizes)
+        except KeyError as error:
+            raise ValueError(f"size {error.args[0]} does not follow from the arguments' shapes") from None
 
     def shape(self, shape: dims.Shape) -> tuple[int, ...]:
         return tuple(self.size(d) for d in shape)

@@ -104,8 +104,11 @@ class Plan:
         return tuple(a for a, i in enumerate(left) if isinstance(i, Node))
 
 
-def plan(shape: Shape, index: tuple[Any, ...]) -> Plan:
-    """The normal form of an index (``IndexError`` at the user's line for what does not fit)."""
+def plan(shape: Shape, index: tuple[Any, ...], counters: frozenset[Node] = frozenset()) -> Plan:
+    """The normal form of an index (``IndexError`` at the user's line for what does not fit).
+
+    ``counters`` are nodes that are never negative.
+    """
     entries = _expand(shape, index)
     items: list[Item] = []
     axis = 0
@@ -117,7 +120,7 @@ def plan(shape: Shape, index: tuple[Any, ...]) -> Plan:
         if isinstance(entry, slice):
             items.append(slice_run(entry, size))
         elif isinstance(entry, Node):
-            items.append(wrap_negative(entry, size))
+            items.append(wrap_negative(entry, size, counters))
         else:
             items.append(One(position(entry, size, axis)))
         axis += 1
@@ -206,21 +209,23 @@ def _bound(bound: Any, size: Dim, default: Dim, least: int, most: Dim) -> Dim:
     return dims.minimum(dims.maximum(found, least), most)
 
 
-def wrap_negative(index: Node, size: Dim) -> Node:
+def wrap_negative(index: Node, size: Dim, counters: frozenset[Node]) -> Node:
     """Computed indices with negative ones counted from the end."""
     index = express.cast(index, INT64)
-    if never_negative(index):
+    if never_negative(index, counters):
         return index
     shift = _size_node(size)
     below = make(Scalar("lt"), (index, constant(0, INT64)))
     return make(Scalar("where"), (below, make(Scalar("add"), (index, shift)), index))
 
 
-def never_negative(node: Node) -> bool:
+def never_negative(node: Node, counters: frozenset[Node]) -> bool:
     """Whether an index is visibly not negative: counters, sizes, constants, and their sums and products."""
     stack = [node]
     while stack:
         n = stack.pop()
+        if n in counters:
+            continue
         match n.op:
             case Iota() | SizeOf():
                 continue

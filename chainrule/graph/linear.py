@@ -1,4 +1,4 @@
-"""Linear programs: what ``linearize`` leaves of a program, run forward (tangents) or transposed (cotangents).
+"""Linear programs: what ``linearize`` leaves of a program, and running them forward, on tangents.
 
 A tangent or cotangent is a pair (value, support): the value is zero wherever the support (a mask, None: everywhere) is
 false, and a product with a coefficient is ``where(support, value·coefficient, 0)``, so that the singular partial of an
@@ -20,11 +20,9 @@ from typing import Union, assert_never
 import numpy as np
 
 from . import dim as dims
-from .dim import Dim
+from .dim import Dim, Shape
 from .dtype import BOOL, INT64, DType
-from .express import (
-    NODES, apply, broadcast, cast, pad, reduce, reshape, slice_, spread, transpose, zeros,
-)  # fmt: skip
+from .express import NODES, apply, broadcast, cast, reduce, spread, transpose, zeros
 from .node import Node, constant, make
 from .op import (
     Broadcast, Cast, Concatenate, Const, Contract, Cumulative, Gather, Insert, Iota, Op, Pad, Reduce, Reshape,
@@ -137,7 +135,7 @@ def accumulate(program: Program) -> Program:
                 uses[term.source] = 0
                 pending.extend(_compose(term, t) for t in reversed(inner.terms))
             else:
-                _merge(merged, term, program.types[var].dtype)
+                add_term(merged, term, program.types[var].dtype)
         instructions[var] = Combine(tuple(Term(s, c, m) for (s, m), c in merged.items()))
     return Program(instructions, program.types, program.inputs, program.outputs)
 
@@ -167,13 +165,15 @@ def _times(a: Node | None, b: Node | None) -> Node | None:
     return a * b
 
 
-def _merge(merged: dict[tuple[Var, Node | None], Node | None], term: Term, dtype: DType) -> None:
+def add_term(terms: dict[tuple[Var, Node | None], Node | None], term: Term, dtype: DType) -> None:
+    """Adds a term to a sum, (source, mask) → coefficient; terms of one source and mask become one."""
     key = (term.source, term.mask)
-    if key not in merged:
-        merged[key] = term.coefficient
+    if key not in terms:
+        terms[key] = term.coefficient
         return
-    before, after = merged[key], term.coefficient
-    merged[key] = (constant(1, dtype) if before is None else before) + (1 if after is None else after)
+    one = constant(1, dtype)
+    before = terms[key]
+    terms[key] = (one if before is None else before) + (one if term.coefficient is None else term.coefficient)
 
 
 # --- supports -------------------------------------------------------------------------------------------------------------
@@ -187,16 +187,28 @@ def both(a: Node | None, b: Node | None) -> Node | None:
 
 
 def either(a: Node | None, b: Node | None) -> Node | None:
-    """a ∨ b."""
-    return None if a is None or b is None else NODES.logical_or(a, b)
+    """a ∨ b; a condition or its opposite is everywhere."""
+    return None if a is None or b is None or _opposite(a, b) else NODES.logical_or(a, b)
+
+
+_OPPOSITES = {("ge", "le"), ("ge", "lt"), ("gt", "le")}
+
+
+def _opposite(a: Node, b: Node) -> bool:
+    """Whether always one of two masks holds, where the data are numbers: a support may be too large."""
+    if not isinstance(a.op, Scalar) or not isinstance(b.op, Scalar):
+        return False
+    if a.args == b.args:
+        return (a.op.name, b.op.name) in _OPPOSITES or (b.op.name, a.op.name) in _OPPOSITES
+    return (a.op.name == "logical_not" and a.args[0] is b) or (b.op.name == "logical_not" and b.args[0] is a)
 
 
 def certainly_finite(node: Node) -> bool:
     """Whether a coefficient is finite whatever the inputs are: data may hold NaN, so only constants are."""
+    while type(node.op) is Cast:
+        node = node.args[0]
     op = node.op
-    if type(op) is Const:
-        return bool(np.isfinite(op.value).all())
-    return type(op) in (SizeOf, Iota) or (type(op) is Cast and certainly_finite(node.args[0]))
+    return bool(np.isfinite(op.value).all()) if type(op) is Const else type(op) in (SizeOf, Iota)
 
 
 def scaled(pair: Pair, coefficient: Node | None, mask: Node | None) -> Pair:
@@ -222,7 +234,7 @@ def materialise(value: Node, kind: Type) -> Node:
 # --- forward ----------------------------------------------------------------------------------------------------------------
 
 
-def forward(program: Program, seeds: Sequence[Sequence[Node | None]]) -> tuple[list[list[Node | None]], dict[Node, Node]]:
+def forward(program: Program, seeds: Sequence[Pairs]) -> tuple[list[Pairs], dict[Node, Node]]:
     """Tangents of the outputs for K tangents of each input: ``seeds[input][k]`` → ``result[output][k]``.
 
     Loops and branches compute value and tangents together; the second result says which nodes of the primal program
@@ -231,27 +243,23 @@ def forward(program: Program, seeds: Sequence[Sequence[Node | None]]) -> tuple[l
     from .structured import forward_structured
 
     count = len(seeds[0]) if seeds else 0
+    nothing: Pairs = [None] * count
     values: list[Pairs] = []
     multiple: dict[Var, list[Pairs]] = {}
     replaced: dict[Node, Node] = {}
     for var, instruction in enumerate(program.instructions):
-        row: Pairs = [None] * count
+        row = nothing
         match instruction:
             case Seed(position):
-                row = [None if s is None else (s, None) for s in seeds[position]]
+                row = list(seeds[position])
             case Combine(terms):
-                for k in range(count):
-                    total: Pair | None = None
-                    for term in terms:
-                        pair = values[term.source][k]
-                        if pair is not None:
-                            total = plus(total, scaled(pair, term.coefficient, term.mask))
-                    row[k] = total
+                row = [_combine(terms, values, k) for k in range(count)]
             case Map(op, source, slot, others):
                 given = program.types[source]
                 row = [None if p is None else map_pair(op, p, given, slot, others) for p in values[source]]
             case Join():
-                row = [_join(instruction, [None if s is None else values[s][k] for s in instruction.sources]) for k in range(count)]
+                columns = [nothing if s is None else values[s] for s in instruction.sources]
+                row = [_join(instruction, [column[k] for column in columns]) for k in range(count)]
             case Structured(node, used):
                 tangents = [None if s is None else values[s] for s in used]
                 multiple[var] = forward_structured(node, tangents, count, replaced)
@@ -260,21 +268,23 @@ def forward(program: Program, seeds: Sequence[Sequence[Node | None]]) -> tuple[l
             case _:
                 assert_never(instruction)
         values.append(row)
-    results: list[list[Node | None]] = []
-    for output in program.outputs:
-        if output is None:
-            results.append([None] * count)
-        else:
-            kind = program.types[output]
-            results.append([None if p is None else materialise(p[0], kind) for p in values[output]])
-    return results, replaced
+    return [nothing if o is None else values[o] for o in program.outputs], replaced
+
+
+def _combine(terms: tuple[Term, ...], values: list[Pairs], k: int) -> Pair | None:
+    total: Pair | None = None
+    for term in terms:
+        pair = values[term.source][k]
+        if pair is not None:
+            total = plus(total, scaled(pair, term.coefficient, term.mask))
+    return total
 
 
 def map_pair(op: Op, pair: Pair, given: Type, slot: int, others: tuple[Node, ...]) -> Pair:
     """A linear op on value and support."""
     value, support = pair
     if isinstance(op, Contract) and support is not None:
-        return _masked_contract(op, pair, given, slot, others[0])
+        return masked_contract(op, pair, given, slot, others[0])
     mask = None if support is None else mapped_mask(op, support, given, others)
     return mapped(op, value, given, slot, others), mask
 
@@ -335,233 +345,47 @@ def _join(join: Join, pairs: list[Pair | None]) -> Pair | None:
     value = make(join.op, (*values, *join.others))
     if all(p is None or p[1] is None for p in pairs):
         return value, None
-    masks = [_mask_array(p, t) for p, t in zip(pairs, join.types, strict=True)]
+    masks = [mask_array(p, t) for p, t in zip(pairs, join.types, strict=True)]
     if isinstance(join.op, Scatter):
-        return value, _scattered_mask(masks[0], masks[1], join.op.axes, join.others)
+        return value, scattered_mask(masks[0], masks[1], join.op, join.others)
     return value, make(join.op, tuple(masks))
 
 
-def _mask_array(pair: Pair | None, kind: Type) -> Node:
+def mask_array(pair: Pair | None, kind: Type) -> Node:
+    """The support of a tangent as an array: nowhere for a structural zero."""
     if pair is None:
         return zeros(Type(kind.shape, BOOL))
     return spread(constant(True) if pair[1] is None else pair[1], kind.shape)
 
 
-def _scattered_mask(base: Node, mask: Node, axes: tuple[int, ...], indices: tuple[Node, ...]) -> Node:
-    counted = make(Scatter(axes, "add"), (cast(base, INT64), cast(mask, INT64), *indices))
-    return cast(counted, BOOL)
+def scattered_mask(base: Node, mask: Node, op: Scatter, indices: tuple[Node, ...]) -> Node:
+    """Where the result of a scatter is supported."""
+    if op.kind == "set":
+        return make(op, (base, mask, *indices))
+    return cast(make(op, (cast(base, INT64), cast(mask, INT64), *indices)), BOOL)
 
 
-def _masked_contract(op: Contract, pair: Pair, given: Type, slot: int, other: Node) -> Pair:
-    """A contraction written out as products, selects and a sum, where a zero may meet a non-finite factor."""
-    value, support = pair
+def masked_contract(op: Contract, pair: Pair, given: Type, slot: int, other: Node) -> Pair:
+    """A contraction where a zero of the tangent may meet a non-finite factor.
+
+    What no supported element is multiplied with is left out of the other factor; what stands in no supported place is
+    left out of the result. A factor that is not finite and is needed makes the primal result so, too.
+    """
+    value, support = materialise(pair[0], given), pair[1]
     assert support is not None
-    labels = (op.left, op.right) if slot == 0 else (op.right, op.left)
-    every = (*op.out, *sorted((set(op.left) | set(op.right)) - set(op.out)))
-    size_of = dict(zip(labels[0], given.shape, strict=True)) | dict(zip(labels[1], other.shape, strict=True))
-    shape = tuple(size_of[i] for i in every)
-    summed = tuple(range(len(op.out), len(every)))
-
-    def aligned(x: Node, own: tuple[int, ...]) -> Node:
-        order = tuple(sorted(range(len(own)), key=lambda i: every.index(own[i])))
-        return broadcast(transpose(x, order), shape, tuple(every.index(own[i]) for i in order))
-
-    mask = aligned(spread(support, given.shape), labels[0])
-    product = aligned(materialise(value, given), labels[0]) * aligned(other, labels[1])
-    return reduce("sum", NODES.where(mask, product, 0), summed), reduce("any", mask, summed)
-
-
-# --- transposed -------------------------------------------------------------------------------------------------------------
-
-
-def transposed(program: Program, cotangents: Sequence[Sequence[Node | None]]) -> list[list[Node | None]]:
-    """Cotangents of the inputs for K cotangents of each output: ``cotangents[output][k]`` → ``result[input][k]``."""
-    from .structured import transpose_structured
-
-    count = len(cotangents[0]) if cotangents else 0
-    total: list[Pairs | None] = [None] * len(program.instructions)
-    multiple: dict[Var, dict[int, Pairs]] = {}
-    results: list[list[Node | None]] = [[None] * count for _ in program.inputs]
-
-    def add(var: Var, k: int, pair: Pair | None) -> None:
-        row = total[var]
-        if row is None:
-            row = total[var] = [None] * count
-        row[k] = plus(row[k], pair)
-
-    for output, row in zip(program.outputs, cotangents, strict=True):
-        if output is not None:
-            for k, cotangent in enumerate(row):
-                if cotangent is not None:
-                    add(output, k, (cotangent, None))
-    for var in reversed(range(len(program.instructions))):
-        instruction = program.instructions[var]
-        if isinstance(instruction, Structured):
-            if var in multiple:
-                for argument, pairs in transpose_structured(instruction, multiple[var], count).items():
-                    for k, pair in enumerate(pairs):
-                        if pair is not None:
-                            add(argument, k, pair)
-            continue
-        mine, total[var] = total[var], None
-        if mine is None:
-            continue
-        match instruction:
-            case Seed(position):
-                kind = program.types[var]
-                results[position] = [None if p is None else materialise(p[0], kind) for p in mine]
-            case Combine(terms):
-                for k, pair in enumerate(mine):
-                    if pair is not None:
-                        for term in terms:
-                            add(term.source, k, scaled(pair, term.coefficient, term.mask))
-            case Map(op, source, slot, others):
-                given, kind = program.types[source], program.types[var]
-                for k, pair in enumerate(mine):
-                    if pair is not None:
-                        add(source, k, transpose_pair(op, pair, given, kind, slot, others))
-            case Join():
-                for k, pair in enumerate(mine):
-                    if pair is not None:
-                        for index, used in enumerate(instruction.sources):
-                            if used is not None:
-                                add(used, k, _unjoin(instruction, index, pair, program.types[var]))
-            case Pick(source, index):
-                multiple.setdefault(source, {})[index] = mine
-            case _:
-                assert_never(instruction)
-    return results
-
-
-def transpose_pair(op: Op, pair: Pair, given: Type, kind: Type, slot: int, others: tuple[Node, ...]) -> Pair:
-    """The transpose of a linear op from ``given`` to ``kind``, on a cotangent and its support."""
-    value, support = pair
-    if isinstance(op, Contract):
-        return _transpose_contract(op, pair, given, kind, slot, others[0])
-    mask = None
-    if support is not None and isinstance(op, (Scalar, Cast)):
-        mask = support
-    elif support is not None:
-        mask = transpose_op(op, support, given, kind, others)
-    if isinstance(op, Scalar):
-        return _transpose_complex_part(op.name, value, slot), mask
-    if isinstance(op, Cast):
-        return cast(value, given.dtype), mask
-    return transpose_op(op, value, given, kind, others), mask
-
-
-def _transpose_complex_part(name: str, value: Node, slot: int) -> Node:
-    """Transposes over the reals, in JAX's convention (the pairing has no conjugate)."""
-    match name:
-        case "real":
-            return NODES.complex(value, constant(0, value.dtype))
-        case "imag":
-            return NODES.complex(constant(0, value.dtype), -value)
-        case "conj":
-            return NODES.conj(value)
-        case "complex":
-            return NODES.real(value) if slot == 0 else -NODES.imag(value)
-        case _:
-            raise AssertionError(name)
-
-
-def transpose_op(op: Op, value: Node, given: Type, kind: Type, others: tuple[Node, ...]) -> Node:
-    """The transpose of a view, sum, running sum or gather; on a mask, with "any" for "sum"."""
-    is_mask = value.dtype == BOOL
-    uniform = not value.shape and bool(kind.shape)
-    match op:
-        case Reduce(_, axes):
-            if not value.shape:
-                return value
-            return broadcast(value, given.shape, tuple(i for i in range(given.rank) if i not in axes))
-        case Broadcast(shape, axes):
-            summed = tuple(i for i in range(len(shape)) if i not in axes)
-            if uniform:
-                return value if is_mask else value * count_node(dims.product(shape[i] for i in summed), value.dtype)
-            return reduce("any" if is_mask else "sum", value, summed)
-        case Transpose(axes):
-            return value if uniform else transpose(value, tuple(int(i) for i in np.argsort(axes)))
-        case Reshape():
-            return value if uniform else reshape(value, given.shape)
-        case Reverse():
-            return value if uniform else make(op, (value,))
-        case Slice(starts, counts, steps):
-            if any(c == 0 for c in counts):
-                return zeros(Type(given.shape, value.dtype))
-            ends = zip(given.shape, starts, counts, steps, strict=True)
-            high = tuple(n - (a + (c - 1) * s + 1) for n, a, c, s in ends)
-            return pad(materialise(value, kind), starts, high, tuple(s - 1 for s in steps))
-        case Pad(low, _, inner):
-            return value if uniform else slice_(value, low, given.shape, tuple(i + 1 for i in inner))
-        case Cumulative(_, axis, backwards):
-            return (
-                mapped_mask(Cumulative("sum", axis, not backwards), value, kind, ())
-                if is_mask
-                else make(Cumulative("sum", axis, not backwards), (materialise(value, kind),))
-            )
-        case Gather(axes):
-            if is_mask:
-                return _scattered_mask(zeros(Type(given.shape, BOOL)), materialise(value, kind), axes, others)
-            return make(Scatter(axes, "add"), (zeros(Type(given.shape, value.dtype)), materialise(value, kind), *others))
-        case _:
-            raise AssertionError(f"{op} has no transpose")
-
-
-def _transpose_contract(op: Contract, pair: Pair, given: Type, kind: Type, slot: int, other: Node) -> Pair:
-    """Contract the cotangent with the other operand; labels that only ``given`` had were summed, and repeat."""
     own, far = (op.left, op.right) if slot == 0 else (op.right, op.left)
-    reachable = tuple(i for i in own if i in op.out or i in far)
-    back = Contract(op.out, far, reachable)
-    value, support = pair
-    cotangent = materialise(value, kind)
-    if support is None:
-        result, mask = make(back, (cotangent, other)), None
-    else:
-        result, mask = _masked_contract(back, (cotangent, support), kind, 0, other)
-    if len(reachable) < len(own):
-        axes = tuple(own.index(i) for i in reachable)
-        result = broadcast(result, given.shape, axes)
-        mask = None if mask is None else broadcast(mask, given.shape, axes)
-    return result, mask
+    mask = spread(support, given.shape)
+    if not set(own) <= set(op.out):
+        other = NODES.where(_along(mask, own, far, other.shape), other, 0)
+    pairs = (value, other) if slot == 0 else (other, value)
+    result = make(op, pairs)
+    reached = _along(mask, own, op.out, result.shape)
+    return NODES.where(reached, result, 0), reached
 
 
-def _unjoin(join: Join, index: int, pair: Pair, kind: Type) -> Pair:
-    value, support = pair
-    part = _unjoin_value(join, index, materialise(value, kind))
-    return part, None if support is None else _unjoin_value(join, index, spread(support, kind.shape))
-
-
-def _unjoin_value(join: Join, index: int, value: Node) -> Node:
-    """The share of argument ``index`` in a cotangent (or mask) of the joined array."""
-    own = join.types[index]
-    match join.op:
-        case Concatenate(axis):
-            start: Dim = 0
-            for before in join.types[:index]:
-                start = start + before.shape[axis]
-            starts = tuple(start if i == axis else 0 for i in range(own.rank))
-            return slice_(value, starts, own.shape, (1,) * own.rank)
-        case Insert(starts, steps):
-            if index == 1:
-                return slice_(value, starts, own.shape, steps)
-            return make(join.op, (value, zeros(Type(join.types[1].shape, value.dtype))))
-        case Scatter(axes, "add"):
-            return value if index == 0 else make(Gather(axes), (value, *join.others))
-        case Scatter(axes, _):
-            if index == 0:
-                return make(join.op, (value, zeros(Type(join.types[1].shape, value.dtype)), *join.others))
-            return _winners_only(make(Gather(axes), (value, *join.others)), join, value)
-        case _:
-            assert_never(join.op)
-
-
-def _winners_only(gathered: Node, join: Join, value: Node) -> Node:
-    """Where several elements were put at one place only the last one was kept, and only it has a cotangent."""
-    if not join.others[0].shape:
-        return gathered
-    shape = gathered.shape
-    number = reshape(make(Iota(dims.product(shape))), shape)
-    kept = make(join.op, (zeros(Type(value.shape, INT64)), number, *join.others))
-    back = make(Gather(join.op.axes), (kept, *join.others))  # type: ignore[union-attr]
-    zero = constant(0, gathered.dtype)
-    return NODES.where(NODES.eq(back, number), gathered, zero)
+def _along(mask: Node, own: tuple[int, ...], labels: tuple[int, ...], shape: Shape) -> Node:
+    """A mask over the axes ``own``, as one over ``labels``: any along what is missing, the same along what is new."""
+    kept = [i for i in own if i in labels]
+    reduced = reduce("any", mask, tuple(j for j, i in enumerate(own) if i not in labels))
+    order = tuple(sorted(range(len(kept)), key=lambda j: labels.index(kept[j])))
+    return broadcast(transpose(reduced, order), shape, tuple(labels.index(kept[j]) for j in order))

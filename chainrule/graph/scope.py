@@ -28,7 +28,7 @@ class Scope:
     the values that a body captures. The root keeps the hidden inputs: snapshots of the concrete arrays that were used.
     """
 
-    __slots__ = ("alive", "function", "hidden", "level", "names", "parent", "provenance", "root", "seen", "types", "_external", "_held")
+    __slots__ = ("alive", "counters", "function", "hidden", "level", "names", "parent", "provenance", "root", "seen", "types", "_external", "_held")
 
     def __init__(self, function: Callable[..., Any], types: tuple[Type, ...], names: tuple[str, ...] = ()) -> None:
         self.parent: Scope | None = _current.get()
@@ -40,6 +40,7 @@ class Scope:
         self.names = names
         self.provenance: dict[Node, Where] = {}
         self.seen: dict[Node, None] = {}
+        self.counters: set[Node] = set()  # arguments that count a loop's steps, never negative
         self.hidden: list[np.ndarray[Any, Any]] = []
         # id of a concrete array → the array itself (so that the id stays its own) and the node of its last snapshot
         self._held: dict[int, tuple[Any, int, Node]] = {}
@@ -89,6 +90,15 @@ class Scope:
         while scope is not None and node.level < scope.level and node not in scope.seen:
             scope.seen[node] = None
             scope = scope.parent
+
+    def all_counters(self) -> frozenset[Node]:
+        """The counters of this trace and of those around it."""
+        found: set[Node] = set()
+        scope: Scope | None = self
+        while scope is not None:
+            found |= scope.counters
+            scope = scope.parent
+        return frozenset(found)
 
     def _is_external(self, value: Any) -> bool:
         scope: Scope | None = self

@@ -2,27 +2,30 @@
 
 Forward, value and tangents come from one loop or branch, which replaces the primal one, so that nothing runs twice.
 A branch is transposed branch by branch. The transpose of a loop is refused here; callers run such programs forward.
+Tangents go in and come out with their supports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from .dtype import is_inexact
 from .express import zeros
-from .linear import Pair, Pairs, Structured, Var, materialise
+from .linear import Pair, Pairs, Structured, Var, either, mask_array, materialise, plus
 from .node import Graph, Node, make, results, substitute
-from .op import Cond, Input, Loop, Type
+from .op import Cond, Input, Loop, Stop, Type
 
 
 def forward_structured(
     node: Node, tangents: Sequence[Pairs | None], count: int, replaced: dict[Node, Node]
 ) -> list[Pairs]:
     """Tangents of the results of a Cond or Loop for K tangents per argument (None: does not depend)."""
+    rows = [[None] * count if row is None else row for row in tangents]
     if isinstance(node.op, Cond):
-        return _forward_cond(node, node.op, tangents, count, replaced)
+        return _forward_cond(node, node.op, rows, replaced)
     assert isinstance(node.op, Loop)
-    return _forward_loop(node, node.op, tangents, count, replaced)
+    return _forward_loop(node, node.op, rows, replaced)
 
 
 def transpose_structured(instruction: Structured, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
@@ -37,168 +40,183 @@ def transpose_structured(instruction: Structured, cotangents: dict[int, Pairs], 
     return _transpose_cond(instruction, node.op, cotangents, count)
 
 
-def dense(pairs: Pairs, kind: Type) -> list[Node]:
-    """K tangents as full arrays; a structural zero becomes zeros."""
-    return [zeros(kind) if p is None else materialise(p[0], kind) for p in pairs]
+# --- arguments and results of bodies --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Arguments:
+    """The arguments of a node that is being made, and the types of the inputs of its body."""
+
+    outer: list[Node] = field(default_factory=list)
+    kinds: list[Type] = field(default_factory=list)
+    known: dict[tuple[Node, Type], Node] = field(default_factory=dict)
+
+    def add(self, node: Node, kind: Type) -> Node:
+        """One more argument; returns the input of the body that stands for it."""
+        self.outer.append(node)
+        self.kinds.append(kind)
+        return make(Input(0, len(self.kinds) - 1, kind))
+
+    def share(self, node: Node, kind: Type) -> Node:
+        """An argument that does not change: the same one where it was shared before."""
+        key = (node, kind)
+        if key not in self.known:
+            self.known[key] = self.add(node, kind)
+        return self.known[key]
+
+    def share_pairs(self, row: Pairs) -> Pairs:
+        """K tangents as arguments."""
+        return [
+            None if p is None else (self.share(p[0], p[0].type), None if p[1] is None else self.share(p[1], p[1].type))
+            for p in row
+        ]
+
+    def share_slices(self, row: Pairs, kind: Type) -> Pairs:
+        """K tangents of an array of this type, of which the body gets one slice along axis 0 at a time."""
+        inside: Pairs = []
+        for pair in row:
+            if pair is None:
+                inside.append(None)
+                continue
+            value = self.share(materialise(pair[0], kind), _slice(kind))
+            mask = None if pair[1] is None else mask_array(pair, kind)
+            inside.append((value, None if mask is None else self.share(mask, _slice(mask.type))))
+        return inside
+
+
+def _slice(kind: Type) -> Type:
+    return Type(kind.shape[1:], kind.dtype)
+
+
+Places = list[list[tuple[int, int | None] | None]]  # per row and seed, where value and mask stand in a list of results
+
+
+def aligned(bodies: Sequence[Sequence[Pairs]], kinds: Sequence[Type]) -> tuple[list[list[Node]], Places]:
+    """Rows of tangents that several bodies give for the same arrays, as lists of outputs of the same types.
+
+    A tangent that is None in one body only is zeros there; its support is nowhere.
+    """
+    flat: list[list[Node]] = [[] for _ in bodies]
+    places: Places = []
+    for position, kind in enumerate(kinds):
+        row: list[tuple[int, int | None] | None] = []
+        for pairs in zip(*[body[position] for body in bodies], strict=True):
+            if all(p is None for p in pairs):
+                row.append(None)
+                continue
+            value, mask = len(flat[0]), None
+            for outputs, pair in zip(flat, pairs, strict=True):
+                outputs.append(zeros(kind) if pair is None else materialise(pair[0], kind))
+            if all(p is None or p[1] is not None for p in pairs):
+                mask = len(flat[0])
+                for outputs, pair in zip(flat, pairs, strict=True):
+                    outputs.append(mask_array(pair, kind))
+            row.append((value, mask))
+        places.append(row)
+    return flat, places
+
+
+def pairs_at(places: Places, nodes: Sequence[Node]) -> list[Pairs]:
+    """The tangents that stand at the places in a list of results."""
+    return [
+        [None if p is None else (nodes[p[0]], None if p[1] is None else nodes[p[1]]) for p in row] for row in places
+    ]
 
 
 # --- branches ---------------------------------------------------------------------------------------------------------------
 
 
-def _forward_cond(
-    node: Node, op: Cond, tangents: Sequence[Pairs | None], count: int, replaced: dict[Node, Node]
-) -> list[Pairs]:
-    from .differentiate import active_nodes, jvp
+def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
+    from .differentiate import push_pairs
 
-    operands = node.args[1:]
-    moving = [i for i in range(len(operands)) if tangents[i + 1] is not None]
-    active = [False] * len(op.branches[0].outputs)
-    for branch in op.branches:
-        inputs = branch.arguments
-        reached = set(active_nodes(branch.outputs, [inputs[i] for i in moving])) | {inputs[i] for i in moving}
-        active = [a or (o in reached and is_inexact(o.dtype)) for a, o in zip(active, branch.outputs, strict=True)]
-    branches = []
-    for branch in op.branches:
-        inputs = branch.arguments
-        types = [*branch.inputs, *[branch.inputs[i] for i in moving for _ in range(count)]]
-        extra = [make(Input(0, len(inputs) + j, t)) for j, t in enumerate(types[len(inputs) :])]
-        seeds = [extra[j * count : (j + 1) * count] for j in range(len(moving))]
-        values, rows = jvp(branch.outputs, [inputs[i] for i in moving], seeds)
-        outputs = list(values)
-        for output, row, wanted in zip(branch.outputs, rows, active, strict=True):
-            if wanted:
-                outputs.extend(zeros(output.type) if t is None else t for t in row)
-        branches.append(Graph(types, outputs))
-    given = [t for i in moving for t in dense(_known(tangents[i + 1]), operands[i].type)]
-    dual = make(Cond(tuple(branches)), (*node.args, *given))
-    return _split(node, dual, active, count, replaced)
-
-
-def _known(pairs: Pairs | None) -> Pairs:
-    assert pairs is not None
-    return pairs
-
-
-def _split(node: Node, dual: Node, active: list[bool], count: int, replaced: dict[Node, Node]) -> list[Pairs]:
-    """The results of a dual node as primal replacements and tangents."""
-    every = results(dual)
-    for primal, value in zip(results(node), every, strict=False):
-        replaced[primal] = value
-    rest = iter(every[len(active) :])
-    return [[(next(rest), None) for _ in range(count)] if wanted else [None] * count for wanted in active]
+    arguments = Arguments()
+    inputs = [arguments.add(a, a.type) for a in node.args[1:]]
+    seeds = [arguments.share_pairs(row) for row in tangents[1:]]
+    derived = [push_pairs(branch.outputs, inputs, seeds) for branch in op.branches]
+    kinds = [o.type for o in op.branches[0].outputs]
+    flat, places = aligned([rows for _, rows in derived], kinds)
+    branches = [Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)]
+    every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
+    replaced.update(zip(results(node), every, strict=False))
+    return pairs_at(places, every[len(kinds) :])
 
 
 def _transpose_cond(instruction: Structured, op: Cond, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
-    from .differentiate import vjp
+    from .differentiate import pull_pairs
 
     node = instruction.node
-    operands = node.args[1:]
     moving = [(i, s) for i, s in enumerate(instruction.sources[1:]) if s is not None]
-    arriving = sorted(cotangents)
-    kinds = [n.type for n in op.branches[0].outputs]
-    branches = []
-    for branch in op.branches:
-        inputs = branch.arguments
-        types = [*branch.inputs, *[kinds[r] for r in arriving for _ in range(count)]]
-        extra = [make(Input(0, len(inputs) + j, t)) for j, t in enumerate(types[len(inputs) :])]
-        rows: list[list[Node | None]] = [[None] * count for _ in branch.outputs]
-        for j, r in enumerate(arriving):
-            rows[r] = list(extra[j * count : (j + 1) * count])
-        back = vjp(branch.outputs, [inputs[i] for i, _ in moving], rows)
-        outputs = [
-            zeros(operands[i].type) if c is None else c for (i, _), row in zip(moving, back, strict=True) for c in row
-        ]
-        branches.append(Graph(types, outputs))
-    given = [c for r in arriving for c in dense(cotangents[r], kinds[r])]
-    flat = iter(results(make(Cond(tuple(branches)), (*node.args, *given))))
+    arguments = Arguments()
+    inputs = [arguments.add(a, a.type) for a in node.args[1:]]
+    arriving: list[Pairs] = [[None] * count for _ in op.branches[0].outputs]
+    for index, row in cotangents.items():
+        arriving[index] = arguments.share_pairs(row)
+    wanted = [inputs[i] for i, _ in moving]
+    flat, places = aligned([pull_pairs(b.outputs, wanted, arriving) for b in op.branches], [n.type for n in wanted])
+    if not flat[0]:
+        return {}
+    branches = [Graph(arguments.kinds, outputs) for outputs in flat]
+    every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
     total: dict[Var, Pairs] = {}
-    from .linear import plus
-
-    for _, source in moving:
-        row: list[Pair | None] = [(next(flat), None) for _ in range(count)]
-        before = total.get(source)
-        total[source] = row if before is None else [plus(a, b) for a, b in zip(before, row, strict=True)]
+    for (_, source), row in zip(moving, pairs_at(places, every), strict=True):
+        before = total.get(source, [None] * count)
+        total[source] = [plus(a, b) for a, b in zip(before, row, strict=True)]
     return total
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------------
 
 
-def _forward_loop(
-    node: Node, op: Loop, tangents: Sequence[Pairs | None], count: int, replaced: dict[Node, Node]
-) -> list[Pairs]:
-    """The loop whose carries are (values, tangents); which carries have tangents is a fixed point over the body."""
-    from .differentiate import active_nodes, jvp
+def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
+    """The loop whose carries are (values, tangents, supports), and with it the stacked outputs.
 
-    counted = op.condition != "predicate"
-    body, inputs = op.body, op.body.arguments
-    # argument i of the loop is input i of the body: the trip count stands where the index does
-    carries = range(1, 1 + op.carries) if counted else range(op.carries)
-    moving = {i for i in range(len(inputs)) if tangents[i] is not None and is_inexact(inputs[i].dtype)}
+    A carry of which some seed's tangent may become nonzero carries one for that seed. The K tangents of a carry share
+    one support, their union, which starts as it comes and is given up where the body supports everything.
+    """
+    lead = 0 if op.condition == "predicate" else 1
+    active = _active_carries(op, tangents, lead)
+    kinds = op.body.inputs[lead : lead + op.carries]
+    entering = [_union(row) for row in tangents[lead : lead + op.carries]]
     while True:
-        wanted = [inputs[i] for i in sorted(moving)]
-        reached = set(active_nodes(body.outputs, wanted)) | set(wanted)
-        grown = moving | {
-            c for c, o in zip(carries, body.outputs, strict=False) if o in reached and is_inexact(o.dtype)
-        }
-        if grown == moving:
+        step = _Step(node, op, tangents, active, entering, lead)
+        leaving = [
+            _union(row) if mask is not None else None for row, mask in zip(step.rows, entering, strict=False)
+        ]
+        if [m is None for m in leaving] == [m is None for m in entering]:
             break
-        moving = grown
-    active = [o in reached and is_inexact(o.dtype) for o in body.outputs]
-    active[: op.carries] = [c in moving for c in carries]
+        entering = [m if n is not None else None for m, n in zip(entering, leaving, strict=True)]
+    carried = [*step.values[: op.carries]]
+    places: Places = []
+    for row, own, mask, kind in zip(step.rows, active, leaving, kinds, strict=False):
+        start = len(carried)
+        carried.extend(_filled(pair, kind) for pair, on in zip(row, own, strict=True) if on)
+        at = len(carried) if mask is not None and any(own) else None
+        if mask is not None and any(own):
+            carried.append(mask_array((mask, mask), kind))
+        numbers = iter(range(start, len(carried)))
+        places.append([(next(numbers), at) if on else None for on in own])
+    outputs, more = aligned([step.rows[op.carries :]], [o.type for o in op.body.outputs[op.carries :]])
+    stacked = step.values[op.carries :]
+    offset = len(carried) + len(stacked)
+    places += [[p and (p[0] + offset, p[1] and p[1] + offset) for p in row] for row in more]
+    predicate = None if op.predicate is None else Graph(step.arguments.kinds, substitute(op.predicate.outputs, step.moved))
+    body = Graph(step.arguments.kinds, [*carried, *stacked, *outputs[0]])
+    dual = Loop(op.condition, body, predicate, len(carried), step.scanned, op.length, op.reverse)
+    every = results(make(dual, tuple(step.arguments.outer)))
+    primal = [*every[: op.carries], *every[len(carried) : offset]]
+    replaced.update(zip(results(node), primal, strict=True))
+    return pairs_at(places, every)
 
-    # the arguments of the dual: carries and their tangents, scanned and theirs, captured and theirs
-    first = 1 if counted else 0
-    groups = [range(first, first + op.carries), range(first + op.carries, first + op.carries + op.scanned)]
-    groups.append(range(groups[1].stop, len(inputs)))
-    kinds: list[Type] = [body.inputs[0]] if counted else []
-    place: dict[int, int] = {0: 0} if counted else {}
-    tangent_place: dict[int, int] = {}
-    arguments: list[Node] = [node.args[0]] if counted else []
-    for group in groups:
-        for i in group:
-            place[i] = len(kinds)
-            kinds.append(body.inputs[i])
-            arguments.append(node.args[i])
-        for i in group:
-            if i in moving:
-                tangent_place[i] = len(kinds)
-                kinds.extend([body.inputs[i]] * count)
-                pairs = tangents[i]
-                kind = node.args[i].type
-                arguments.extend([zeros(kind)] * count if pairs is None else dense(pairs, kind))
-    fresh = [make(Input(0, j, t)) for j, t in enumerate(kinds)]
-    moved = {inputs[i]: fresh[j] for i, j in place.items()}
-    outputs = substitute(body.outputs, moved)
-    order = sorted(moving)
-    seeds = [[fresh[tangent_place[i] + k] for k in range(count)] for i in order]
-    values, rows = jvp(outputs, [fresh[place[i]] for i in order], seeds)
 
-    def filled(position: int) -> list[Node]:
-        kind = body.outputs[position].type
-        return [zeros(kind) if t is None else t for t in rows[position]]
+class _Step:
+    """The derivative of a loop's body: arguments of the dual loop, values and tangents after one step."""
 
-    stepped = [*values[: op.carries]]
-    for c in range(op.carries):
-        if active[c]:
-            stepped.extend(filled(c))
-    stacked = [*values[op.carries :]]
-    for c in range(op.carries, len(body.outputs)):
-        if active[c]:
-            stacked.extend(filled(c))
-    predicate = op.predicate
-    if predicate is not None:
-        predicate = Graph(kinds, substitute(predicate.outputs, moved))
-    extra = sum(1 for c in range(op.carries) if active[c]) * count
-    scanned = op.scanned + sum(1 for i in groups[1] if i in moving) * count
-    dual_op = Loop(
-        op.condition, Graph(kinds, [*stepped, *stacked]), predicate, op.carries + extra, scanned, op.length, op.reverse
-    )
-    every = results(make(dual_op, tuple(arguments)))
-    carried, rest = every[: op.carries + extra], every[op.carries + extra :]
-    number = len(body.outputs) - op.carries
-    primal = [*carried[: op.carries], *rest[:number]]
-    for old, new in zip(results(node), primal, strict=True):
-        replaced[old] = new
-    tangent_results = iter([*carried[op.carries :], *rest[number:]])
-    return [[(next(tangent_results), None) for _ in range(count)] if a else [None] * count for a in active]
+    def __init__(
+        self, node: Node, op: Loop, tangents: Sequence[Pairs], active: list[list[bool]], entering: list[Node | None], lead: int
+    ) -> None:
+        from .differentiate import push_pairs
+
+        self.arguments = arguments = Arguments()
+        inputs, seeds = [], list[Pairs]()
+        groups = (lead, lead + op.carries, lead + op.carries + op.scanned, len(node.args))
+        ...

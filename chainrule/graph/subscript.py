@@ -28,7 +28,7 @@ def getitem(x: Array, index: Any) -> Array:
             "x[mask] has a size that depends on data; use np.where(mask, x, 0), np.sum(x, where=mask), or select"
             " before the traced function",
         )
-    plan = indexing.plan(shape, entries)
+    plan = indexing.plan(shape, entries, scope.all_counters())
     found = wrap(indexing.read(node, plan), scope)
     if not plan.is_view:
         return found
@@ -49,7 +49,7 @@ def updated(x: Array, index: Any, value: Any, kind: str) -> Array:
     new = express.cast(new, node.type.dtype)
     if _mask_in(entries) is not None:
         return wrap(_masked(node, entries, new, kind), scope)
-    plan = indexing.plan(node.type.shape, entries)
+    plan = indexing.plan(node.type.shape, entries, scope.all_counters())
     if kind not in ("set", "add"):
         if plan.arrays and not _distinct(plan):
             raise error(

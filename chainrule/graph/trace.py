@@ -10,6 +10,7 @@ import numpy as np
 
 from . import dim as dims
 from . import tree
+from . import arrange, creation, matrices, numeric, products, reductions, shapes, subscript, ufuncs  # noqa: F401  fill FUNCTIONS
 from .array import Array, argument, as_node
 from .dim import Dim
 from .dtype import canonical

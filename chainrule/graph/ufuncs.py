@@ -250,7 +250,7 @@ def kl_div(x: Any, y: Any) -> Array:
 
 # NumPy's ufuncs are functions like all others
 for _name in UFUNCS:
-    if _name not in FUNCTIONS:
+    if _name not in ("matmul", "vecdot"):
         FUNCTIONS[_name] = UFUNCS[_name]
 
 # --- the protocols ------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any, Final, final
 
-from chainrule.graph.express import apply, cast, constant, spread
-from chainrule.graph.node import Node, const_value
+from chainrule.graph.express import apply, cast, spread
+from chainrule.graph.node import Node, const_value, constant
 from chainrule.graph.op import Const, Scalar
 from chainrule.graph.operators import Operators
 from chainrule.graph.scalar import PRIMITIVES
@@ -71,7 +71,9 @@ class Applied(Pattern):
 
     def __str__(self) -> str:
         if self.name in _SIGNS:
-            left, right = (f"({a})" if isinstance(a, Applied) and a.name in _SIGNS else str(a) for a in self.args)
+            left, right = (
+                f"({a})" if isinstance(a, Applied) and a.name in _SIGNS else str(a) for a in self.args
+            )
             return f"{left}{_SIGNS[self.name]}{right}"
         if self.name == "neg":
             return f"−({self.args[0]})" if isinstance(self.args[0], Applied) else f"−{self.args[0]}"
@@ -114,30 +116,36 @@ class Rule:
     arguments have to be (`argument_key`, or `ANY`) and a function node → its replacement, or None.
     """
 
-    __slots__ = ("condition", "left", "name", "right", "root", "variants")
+    __slots__ = ("kinds", "left", "name", "root", "variants")
 
     def __init__(self, name: str, root: str | type, variants: Sequence[tuple[str, str, Rewrite]]) -> None:
         self.name, self.root, self.variants = name, root, tuple(variants)
-        self.left: Any = None
-        self.right: Any = None
-        self.condition: Callable[..., bool] | None = None
+        self.left: Applied | None = None  # the pattern, if it is one, and the kinds of element type it holds for
+        self.kinds = ""
 
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
 
 
-Rewrite = Callable[[Node], Any]  # a Node, a tuple of them for a node with several results, None where it does not apply
+Rewrite = Callable[
+    [Node], Any
+]  # a Node, a tuple of them for a node with several results, None where it does not apply
 
 
-def rule(left: Applied, right: Any, where: Callable[..., bool] | None = None, on: str = "f") -> Rule:
+def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on: str = "f") -> Rule:
     """``left`` → ``right``, an identity between patterns.
 
-    ``where`` is called with the nodes that the wildcards met, by name; ``right`` may also be a function of them that
-    gives a pattern's result, or None. ``on``: the kinds of element type (of the last argument) that it holds for.
+    ``where`` is called with the nodes that the wildcards met, by name; ``right`` may also be a function of them
+    that gives a node or a number, or None. ``on``: the kinds of element type (of the last argument) it holds for.
     """
+    assert isinstance(left, Applied), left
     names = list(dict.fromkeys(wildcards(left)))
     number = {name: i for i, name in enumerate(names)}
-    build = _builder(right, number) if isinstance(right, (Pattern, bool, int, float)) else _from_function(right, names)
+    build = (
+        _builder(right, number)
+        if isinstance(right, (Pattern, bool, int, float))
+        else _from_function(right, names)
+    )
     shown = str(right) if isinstance(right, (Pattern, bool, int, float)) else right.__name__
     variants = []
     for arrangement in _arrangements(left):
@@ -145,7 +153,7 @@ def rule(left: Applied, right: Any, where: Callable[..., bool] | None = None, on
         match = _arguments_matcher(arrangement.args, number, set())
         variants.append((keys[0], keys[1], _rewrite(match, build, names, where, on)))
     made = Rule(f"{left} → {shown}", left.name, variants)
-    made.left, made.right, made.condition = left, right, where
+    made.left, made.kinds = left, on
     return made
 
 
@@ -177,17 +185,14 @@ def _rewrite(
     return rewrite
 
 
-def fitted(result: Any, node: Node) -> Node | None:
-    """``result``, a node or a number, with the shape and the element type of ``node``."""
-    if not isinstance(result, Node):
-        if result is None:
-            return None
-        result = constant(result, node.dtype)
+def fitted(found: Any, node: Node) -> Node | None:
+    """``found``, a node or a number or None, with the shape and the element type of ``node``."""
+    if found is None:
+        return None
+    result: Node = found if isinstance(found, Node) else constant(found, node.dtype)
     if result.dtype != node.dtype:
         result = cast(result, node.dtype)
-    if result.shape != node.shape:
-        result = spread(result, node.shape)
-    return result
+    return result if result.shape == node.shape else spread(result, node.shape)
 
 
 # --- compilation --------------------------------------------------------------------------------------------
@@ -216,10 +221,6 @@ def _arrangements(pattern: Applied) -> list[Applied]:
         for order in orders:
             arranged = Applied(pattern.name, order)
             found[str(arranged)] = arranged
-    if len(pattern.args) == 2 and len(set(wildcards(pattern))) == len(list(wildcards(pattern))):
-        # x + y with plain wildcards matches as it stands
-        if all(type(a) is Wild for a in pattern.args):
-            return [pattern]
     return list(found.values())
 
 
@@ -249,11 +250,13 @@ def _wild_matcher(wild: Wild, i: int, bound: set[str]) -> Matcher:
 
 
 def _number_matcher(number: Number) -> Matcher:
+    sign = 1.0 if isinstance(number, complex) else math.copysign(1, number)
+
     def match(node: Node, env: Environment) -> bool:
         value = const_value(node)
         if value is None or value != number or isinstance(value, bool) != isinstance(number, bool):
             return False
-        return value != 0 or not isinstance(value, float) or math.copysign(1, value) == math.copysign(1, number)
+        return value != 0 or not isinstance(value, float) or math.copysign(1, value) == sign
 
     return match
 

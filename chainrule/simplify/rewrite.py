@@ -7,7 +7,7 @@ settled once, wherever the node occurs. Bodies of structured ops are graphs of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, final
 
@@ -43,7 +43,7 @@ class Table:
     def __add__(self, other: Table) -> Table:
         return Table((*self.rules, *other.rules))
 
-    def __iter__(self) -> Iterable[Rule]:
+    def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
 
     def __len__(self) -> int:
@@ -104,8 +104,11 @@ class _Normaliser:
         self.driver = driver
         self.fuel = fuel
         self.normal: dict[Node, Node] = {}
-        self.replacement: dict[Node, Node] = {}  # rewritten, and waiting for the replacement's normal form
-        self.expanded: dict[Node, tuple[Node, ...]] = {}  # nodes with several results: what the results became
+        # node → (it with normal arguments, its replacement, for whose normal form it waits)
+        self.waiting: dict[Node, tuple[Node, Node]] = {}
+        self.expanded: dict[
+            Node, tuple[Node, ...]
+        ] = {}  # nodes with several results: what the results became
 
     def run(self, outputs: Sequence[Node]) -> dict[Node, Node]:
         normal = self.normal
@@ -127,25 +130,27 @@ class _Normaliser:
 
     def settle(self, node: Node, stack: list[Node]) -> bool:
         """Finds the normal form of a node whose arguments have theirs, or pushes the node that it waits for."""
-        normal = self.normal
-        target = self.replacement.get(node)
+        normal, waiting = self.normal, self.waiting
+        rebuilt, target = waiting.get(node, (node, None))
         if target is None:
             args = tuple([normal[a] for a in node.args])
-            rebuilt = node if args == node.args else make(node.op, args)
-            if rebuilt in normal:
-                normal[node] = normal[rebuilt]
-                return True
-            target = self.rewritten(rebuilt)
-            if target is rebuilt or (target in self.replacement and target not in normal):
-                # no rule applies, or the rules run in a circle
-                normal[rebuilt] = normal[node] = rebuilt
-                return True
-            self.replacement[node] = self.replacement[rebuilt] = target
+            if args != node.args:
+                rebuilt = make(node.op, args)
+                if rebuilt in normal:
+                    normal[node] = normal[rebuilt]
+                    return True
+            if rebuilt not in waiting:
+                target = self.rewritten(rebuilt)
+                if target is not rebuilt and target not in waiting:
+                    waiting[node] = waiting[rebuilt] = rebuilt, target
+                    if target not in normal:
+                        stack.append(target)
+                        return False
         if target in normal:
-            normal[node] = normal[target]
-            return True
-        stack.append(target)
-        return False
+            normal[node] = normal[rebuilt] = normal[target]
+        else:  # no rule applies, or the rules run in a circle
+            normal[node] = normal[rebuilt] = rebuilt
+        return True
 
     def rewritten(self, node: Node) -> Node:
         """The node after one rewrite, or itself."""

@@ -80,6 +80,12 @@ class NumpyOps:
         _check(np.int64, *args)
         return f(*args)
 
+    def _compare_float(self, f: Callable[..., Any], *args: Values) -> Masks:
+        return np.asarray(self._float(f, *args), np.bool_)
+
+    def _compare_int(self, f: Callable[..., Any], *args: Values) -> Masks:
+        return np.asarray(self._int(f, *args), np.bool_)
+
     def const(self, value: float, /) -> Values:
         return np.array(value, np.float64)
 
@@ -150,31 +156,31 @@ class NumpyOps:
         return self._int(lambda v: (np.asarray(v).view(np.uint64) >> np.uint64(count)).view(np.int64), a)
 
     def lt(self, a: Values, b: Values, /) -> Masks:
-        return self._float(np.less, a, b)
+        return self._compare_float(np.less, a, b)
 
     def le(self, a: Values, b: Values, /) -> Masks:
-        return self._float(np.less_equal, a, b)
+        return self._compare_float(np.less_equal, a, b)
 
     def gt(self, a: Values, b: Values, /) -> Masks:
-        return self._float(np.greater, a, b)
+        return self._compare_float(np.greater, a, b)
 
     def ge(self, a: Values, b: Values, /) -> Masks:
-        return self._float(np.greater_equal, a, b)
+        return self._compare_float(np.greater_equal, a, b)
 
     def eq(self, a: Values, b: Values, /) -> Masks:
-        return self._float(np.equal, a, b)
+        return self._compare_float(np.equal, a, b)
 
     def ne(self, a: Values, b: Values, /) -> Masks:
-        return self._float(np.not_equal, a, b)
+        return self._compare_float(np.not_equal, a, b)
 
     def unordered(self, a: Values, /) -> Masks:
-        return self._float(np.isnan, a)
+        return self._compare_float(np.isnan, a)
 
     def ieq(self, a: Values, b: Values, /) -> Masks:
-        return self._int(np.equal, a, b)
+        return self._compare_int(np.equal, a, b)
 
     def ilt(self, a: Values, b: Values, /) -> Masks:
-        return self._int(np.less, a, b)
+        return self._compare_int(np.less, a, b)
 
     def select(self, mask: Masks, a: Values, b: Values, /) -> Values:
         return self._float(lambda x, y: np.where(mask, x, y), a, b)

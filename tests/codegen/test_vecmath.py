@@ -75,6 +75,24 @@ def erfc(x: Any) -> Any:
     return mp.erfc(x) if abs(x) < 1000 else mp.mpf(1) - mp.sign(x)
 
 
+def erfcx(x: Any) -> Any:
+    if x > 1000:  # the asymptotic series, to a relative 1e-30
+        z = 1 / (2 * x * x)
+        series = 1 - z * (1 - 3 * z * (1 - 5 * z * (1 - 7 * z * (1 - 9 * z))))
+        return series / (x * mp.sqrt(mp.pi))
+    return mp.exp(x * x) * erfc(x) if x > -30 else mp.inf
+
+
+def ndtr(x: Any) -> Any:
+    return erfc(-x / mp.sqrt(2)) / 2
+
+
+def log_ndtr(x: Any) -> Any:
+    if x < -30:
+        return mp.log(erfcx(-x / mp.sqrt(2)) / 2) - x * x / 2
+    return mp.log1p(-ndtr(-x)) if x > 0 else mp.log(ndtr(x))
+
+
 @dataclass(frozen=True)
 class Case:
     """How a function is tested: truth, bound in ulp, intervals and decades (of both signs) to sample."""
@@ -113,6 +131,11 @@ CASES: dict[str, Case] = {
     "atan": Case(mp.atan, 1.0, ((-3, 3),)),
     "erf": Case(mp.erf, 1.4, ((-1, 1), (-6, 6))),
     "erfc": Case(erfc, 1.6, ((-1, 1), (-6, 27.2))),
+    "erfcx": Case(erfcx, 1.6, ((-1, 1), (-6, 6), (-27, 100))),
+    "ndtr": Case(ndtr, 1.7, ((-1, 1), (-8, 8), (-38.6, 0))),
+    "log_ndtr": Case(log_ndtr, 3.0, ((-1, 1), (-8, 8), (-40, 0))),
+    "sech": Case(mp.sech, 1.0, (*LINE, (-746, 746))),
+    "logit": Case(lambda x: mp.log(x) - mp.log(1 - x), 1.2, ((0, 1), (0.49, 0.51), (0.999, 1))),
     "gammaln": Case(log_abs_gamma, 1.4, ((0, 3), (0.99, 1.01), (1.99, 2.01), (2, 20))),
     "digamma": Case(mp.digamma, 1.9, ((0, 3), (1.46, 1.47), (2, 20))),
 }
@@ -120,6 +143,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], float]] = {
     "pow": (mp.power, 1.2),
     "hypot": (mp.hypot, 1.1),
     "atan2": (mp.atan2, 1.2),
+    "logaddexp": (lambda x, y: max(x, y) + mp.log1p(mp.exp(-abs(x - y))), 1.5),
 }
 
 
@@ -173,6 +197,8 @@ def test_accuracy_of_two_arguments(name: str) -> None:
     subnormal = rng.uniform(-MIN, MIN, 100), rng.uniform(-MIN, MIN, 100)
     barely = 1.0 + decades(rng, -16, -2, 200), decades(rng, 2, 17, 200)
     for x, y in (near, moderate, wide, far, top, subnormal, barely):
+        if name == "logaddexp":  # it has zeros, near which its error is that of the larger argument
+            x, y = np.abs(x), np.abs(y)
         check(name, truth, bound, x, y)
 
 
@@ -181,7 +207,7 @@ def test_arguments_next_to_multiples_of_half_pi(name: str) -> None:
     """The float64s next to multiples of pi/2; the worst of all is 6381956970095103 * 2**797."""
     multiples = np.arange(1.0, 200.0) * (math.pi / 2)
     powers = 2.0 ** np.arange(0, 1020, 7) * (math.pi / 2)
-    worst = np.array([6381956970095103.0 * 2.0**797, 6381956970095103.0, math.pi / 4, 2.0**30, 2.0**30 + 1e-6])
+    worst = np.array([6381956970095103.0 * 2.0**797, 6381956970095103.0, math.pi / 4, 2.0**30, 2.0**30 + 1])
     check(name, CASES[name].truth, 1.0, np.concatenate([multiples, -powers, worst]))
 
 
@@ -263,8 +289,19 @@ SPECIAL: dict[str, list[tuple[float, ...]]] = {
     "atan": [(INF, math.pi / 2), (-INF, -math.pi / 2), (MAX, math.pi / 2), (1, math.pi / 4)],
     "erf": [(INF, 1), (-INF, -1), (7, 1)],
     "erfc": [(0, 1), (INF, 0), (-INF, 2), (28, 0), (-7, 2)],
-    "gammaln": [(0, INF), (-0.0, INF), (-1, INF), (-170, INF), (-1e300, INF), (MAX, INF), (-INF, INF), (MAX, INF)],
+    "gammaln": [
+        (0, INF), (-0.0, INF), (-1, INF), (-170, INF), (-1e300, INF), (INF, INF), (-INF, INF), (MAX, INF),
+    ],
     "digamma": [(0, -INF), (-0.0, INF), (-1, NAN), (-50, NAN), (INF, INF), (-INF, NAN)],
+    "erfcx": [(0, 1), (-0.0, 1), (INF, 0), (-INF, INF), (-27, INF), (1e200, 5.641895835477563e-201)],
+    "ndtr": [(0, 0.5), (-0.0, 0.5), (INF, 1), (-INF, 0), (-39, 0), (9, 1)],
+    "log_ndtr": [(0, -0.6931471805599453), (-INF, -INF), (INF, -0.0), (-1e200, -INF), (-1e10, -5e19)],
+    "sech": [(0, 1), (-0.0, 1), (INF, 0), (-INF, 0), (1000, 0)],
+    "logit": [(0.5, 0), (0, -INF), (-0.0, -INF), (1, INF), (-TINY, NAN), (1.1, NAN), (INF, NAN), (-INF, NAN)],
+    "logaddexp": [
+        (INF, INF, INF), (-INF, -INF, -INF), (INF, -INF, INF), (-INF, 3, 3), (3, -INF, 3), (1000, 0, 1000),
+        (NAN, 1, NAN), (1, NAN, NAN), (0, 0, 0.6931471805599453), (MAX, -MAX, MAX),
+    ],
     "pow": [
         (0, 3, 0), (-0.0, 3, -0.0), (0, 2.5, 0), (-0.0, 2, 0), (0, -3, INF), (-0.0, -3, -INF),
         (-0.0, -2, INF),
@@ -280,7 +317,8 @@ SPECIAL: dict[str, list[tuple[float, ...]]] = {
         (MAX, 1, MAX),
     ],
     "hypot": [
-        (INF, NAN, INF), (NAN, -INF, INF), (NAN, 1, NAN), (0, 0, 0), (-0.0, -3, 3), (MAX, MAX, INF), (TINY, 0, TINY),
+        (INF, NAN, INF), (NAN, -INF, INF), (NAN, 1, NAN), (0, 0, 0), (-0.0, -3, 3), (MAX, MAX, INF),
+        (TINY, 0, TINY),
     ],
     "atan2": [
         (0, 1, 0), (-0.0, 1, -0.0), (0, 0, 0), (-0.0, 0, -0.0), (0, -0.0, math.pi), (-0.0, -0.0, -math.pi),
@@ -317,11 +355,11 @@ def test_tables_are_what_the_fit_gives() -> None:
 def test_reference_fma_rounds_once() -> None:
     rng = np.random.default_rng(7)
     a, b = rng.uniform(1, 2, 3000), rng.uniform(1, 2, 3000)
-    close = -a * b * (1 + rng.integers(-3, 4, 3000) * EPS)
-    scaled = rng.uniform(-4, 4, 3000) * 2.0 ** rng.integers(-120, 120, 3000)
-    ties = np.full(3000, 2.0**-60) * rng.choice([-1.0, 0.0, 1.0], 3000)
+    close: Floats = -a * b * (1 + rng.integers(-3, 4, 3000) * EPS)
+    scaled: Floats = rng.uniform(-4, 4, 3000) * 2.0 ** rng.integers(-120, 120, 3000)
+    ties: Floats = 2.0**-60 * rng.choice([-1.0, 0.0, 1.0], 3000)
     extreme = decades(rng, -320, 300, 3000)
-    short = 1 + EPS * rng.integers(0, 9, 3000)
+    short = 1 + EPS * rng.integers(0, 9, 3000).astype(np.float64)
     for x, y, z in ((a, b, close), (a, b, scaled), (short, 1 + EPS, ties), (a, b, extreme)):
         x, y, z = np.broadcast_arrays(x, y, z)
         truth = [float(Fraction(p) * Fraction(q) + Fraction(r)) for p, q, r in zip(x, y, z, strict=True)]

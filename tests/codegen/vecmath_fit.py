@@ -109,6 +109,7 @@ def tables() -> dict[str, tuple[float, ...]]:
             "HALF_PI": parts(mp.pi / 2, (53, 53)),
             "QUARTER_PI": parts(mp.pi / 4, (53,)),
             "THREE_QUARTER_PI": parts(3 * mp.pi / 4, (53,)),
+            "SQRT_HALF": parts(mp.sqrt(mp.mpf(1) / 2), (53,)),
             "STIRLING_CONSTANT": parts((mp.log(2 * mp.pi) - 1) / 2, (53,)),
             "TWO_OVER_PI": two_over_pi(23),
             # exp(r) = 1 + r + r^2 EXP(r);  cosh(r) = 1 + z COSH(z), sinh(r) = r + r z SINH(z), z = r^2
@@ -125,7 +126,7 @@ def tables() -> dict[str, tuple[float, ...]]:
             "ASIN": fit(root(lambda x, z: (mp.asin(x) - x) / (x * z)), 0, 0.25, 13),
             # erf(x) = x + x ERF(z) for |x| <= 1;  erfc(a) = exp(-a^2) ERFC(t) / (1 + 2a), t = (a-4) / (a+4)
             "ERF": fit(root(lambda x, z: mp.erf(x) / x - 1), 0, 1, 12),
-            "ERFC": fit(erfc_scaled, erfc_variable(0.5), erfc_variable(28), 22),
+            "ERFC": fit(erfc_scaled, erfc_variable(0.5), 1, 24),
             "CBRT": fit(lambda m: m ** (mp.mpf(-1) / 3), 1, 2, 5),
             # lgamma(1 + u) = u (u - 1) GAMMALN(u - 5/8) for 0 <= u <= 1.25; beyond, Stirling's formula, whose
             # series is STIRLING(1/x^2) / x

@@ -87,8 +87,9 @@ def derivative(output: Any, variable: Expr) -> Any:
             if partial is None or argument not in tangents:
                 continue
             value, support = tangents[argument]
-            if primitive.masks is not None and primitive.masks[i] is not None:
-                mask = primitive.masks[i](M, node, *node.args)
+            rule = None if primitive.masks is None else primitive.masks[i]
+            if rule is not None:
+                mask = rule(M, node, *node.args)
                 support = mask if support is None else M.logical_and(support, mask)
             value = value * partial(M, node, *node.args)
             if support is not None:

@@ -50,8 +50,9 @@ def partial_value(primitive: Primitive, i: int, namespace: Any, x: Point) -> Any
     partial = partials_of(primitive.name)[i]
     assert partial is not None
     expression = partial(M, y, *variables)
-    if primitive.masks is not None and primitive.masks[i] is not None:
-        expression = M.where(primitive.masks[i](M, y, *variables), expression, 0.0)
+    mask = None if primitive.masks is None else primitive.masks[i]
+    if mask is not None:
+        expression = M.where(mask(M, y, *variables), expression, 0.0)
     return evaluate(expression, namespace, dict(zip(variables, x, strict=True)))
 
 

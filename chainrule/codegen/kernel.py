@@ -1,0 +1,117 @@
+"""Graph → machine code: lower, verify, emit, compile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import cast
+
+from ..graph.dim import Atom, Dim, Size
+from ..graph.node import Graph
+from ..graph.op import Type
+from . import ir
+from .lower import lower, size_names
+from .signature import DTYPES, Argument, Dtype, Signature, SizeExpr, Tree
+from .unsupported import Unsupported
+
+__all__ = ["CompiledKernel", "Unsupported", "compile_graph"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledKernel:
+    """Machine code and where it came from. ``keep`` must live as long as ``address`` is used."""
+
+    signature: Signature
+    address: int
+    ir: ir.Kernel
+    llvm: str
+    keep: object
+
+
+def compile_graph(graph: Graph, name: str, hidden: int = 0, tree: Tree | None = None) -> CompiledKernel:
+    """The native kernel of a graph, of which the last ``hidden`` inputs are hidden ones.
+
+    ``tree`` says how a caller gets the results (default: the one result, or a tuple of them). Raises `Unsupported` for
+    what has no native code, with the place in the user's program.
+
+    >>> from chainrule.codegen.function import call
+    >>> from chainrule.graph.dtype import FLOAT64
+    >>> from chainrule.graph.node import make
+    >>> from chainrule.graph.op import Input
+    >>> x = make(Input(0, 0, Type((), FLOAT64)))
+    >>> kernel = compile_graph(Graph([x.type], [x * x]), "square")
+    >>> float(call(kernel.address, kernel.signature, [3.0], []))
+    9.0
+    """
+    from . import externs, native
+    from .to_llvm import emit, suggested_level
+    from .verify import verify
+
+    kernel = lower(graph, name)
+    signature = signature_of(graph, hidden, tree, kernel.workspace)
+    verify(kernel)
+    text = emit(kernel)
+    externs.resolve(text)
+    module = native.compile_module(text, level=suggested_level(kernel))
+    return CompiledKernel(signature, module.address(name), kernel, text, module)
+
+
+def signature_of(graph: Graph, hidden: int = 0, tree: Tree | None = None, workspace: Dim = 0) -> Signature:
+    """What a caller of the graph's kernel has to know."""
+    shown = len(graph.inputs) - hidden
+    results = tuple(_argument(node.type, f"result {k}") for k, node in enumerate(graph.outputs))
+    inputs = [_input(kind, graph.names[k]) for k, kind in enumerate(graph.inputs)]
+    if tree is None:
+        tree = 0 if len(results) == 1 else tuple(range(len(results)))
+    space = None if workspace == 0 else _size(workspace)
+    return Signature(tuple(inputs[:shown]), tuple(inputs[shown:]), size_names(graph), results, tree, space)
+
+
+def _input(kind: Type, name: str) -> Argument:
+    for dim in kind.shape:
+        if isinstance(dim, Size) and not _is_name(dim):
+            raise Unsupported(
+                f"the argument {name} has the size {dim}, which a kernel cannot read off its arguments; "
+                "give that axis a name of its own"
+            )
+    return _argument(kind, name)
+
+
+def _argument(kind: Type, what: str) -> Argument:
+    if kind.dtype.name not in DTYPES:
+        raise Unsupported(f"{what} has elements of type {kind.dtype.name}; native kernels take {', '.join(DTYPES)}")
+    return Argument(cast(Dtype, kind.dtype.name), tuple(_size(d) for d in kind.shape))
+
+
+def _is_name(dim: Size) -> bool:
+    (monomial, coefficient), *rest = dim.terms
+    return not rest and coefficient == 1 and len(monomial) == 1 and monomial[0].kind == "name"
+
+
+def _size(dim: Dim) -> SizeExpr:
+    """A dimension in the language of signatures.
+
+    >>> from chainrule.graph.dim import size
+    >>> _size(2 * size("n") - 1)
+    ('+', ('*', 2, 'n'), -1)
+    """
+    if isinstance(dim, int):
+        return dim
+    terms = []
+    for monomial, coefficient in dim.terms:
+        factors: list[SizeExpr] = [_atom(atom) for atom in monomial]
+        if coefficient != 1 or not factors:
+            factors.insert(0, coefficient)
+        terms.append(_joined("*", factors))
+    return _joined("+", terms)
+
+
+def _atom(atom: Atom) -> SizeExpr:
+    if atom.kind == "name":
+        return atom.name
+    return (atom.kind, _size(atom.left), _size(atom.right))
+
+
+def _joined(operator: str, parts: Sequence[SizeExpr]) -> SizeExpr:
+    return reduce(lambda a, b: (operator, a, b), parts)

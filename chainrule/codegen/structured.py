@@ -1,0 +1,296 @@
+"""Branches and loops: their bodies are graphs, lowered into blocks of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import TypeAlias, cast, final
+
+import numpy as np
+
+from ..graph import dim as dims
+from ..graph.dim import Dim
+from ..graph.dtype import DType, is_complex
+from ..graph.node import Graph, Node, const_value, result_types
+from ..graph.op import Cond, Contract, Loop, Reduce, SizeOf, Type
+from . import affine, ir
+from .affine import Affine
+from .builder import Builder, literal
+from .elements import Elements
+from .fuse import Group, Root
+from .nests import Nests
+from .region import Buffer, Region, Value, Window, real_name
+from .schedule import LANES
+
+__all__ = ["Bound", "StructuredOps"]
+
+Bound: TypeAlias = "Value | Buffer | Window"
+LowerRegion: TypeAlias = Callable[[Graph, tuple[Bound, ...], Sequence["Buffer | None"]], Region]
+Variable: TypeAlias = "tuple[ir.Var, ...]"  # one, or two for a complex number
+
+PRIVATE = 64
+"""A map whose bodies hold larger arrays runs one by one, with lanes inside."""
+
+
+@final
+class StructuredOps:
+    """Emits `Cond` and `Loop`; ``lower`` lowers a body into the innermost block."""
+
+    def __init__(self, builder: Builder, elements: Elements, nests: Nests, lower: LowerRegion) -> None:
+        self.builder, self.elements, self.nests, self.lower = builder, elements, nests, lower
+
+    def emit(self, region: Region, node: Node) -> None:
+        match node.op:
+            case Cond(branches):
+                self._cond(region, node, branches)
+            case Loop(condition="predicate"):
+                self._while(region, node, node.op)
+            case Loop():
+                self._for(region, node, node.op)
+            case _:
+                raise AssertionError(node.op)
+
+    # --- arguments and results --------------------------------------------------------------------------------------------
+
+    def _bound(self, region: Region, arg: Node) -> Bound:
+        """How a body sees an argument from outside."""
+        return Window(region, arg) if arg.shape else self.elements.value(region, arg, ())
+
+    def _declare(self, dtype: DType, start: Value | None = None) -> Variable:
+        name = real_name(dtype)
+        if start is None:
+            start = cast(Value, (literal(0, name),) * 2) if is_complex(dtype) else literal(0, name)
+        parts = start if isinstance(start, tuple) else (start,)
+        return tuple(self.builder.declare(part, name) for part in parts)
+
+    def _snapshot(self, variable: Variable) -> Value:
+        parts = tuple(self.builder.let(v, v.dtype) for v in variable)
+        return cast(Value, parts) if len(parts) == 2 else parts[0]
+
+    def _assign(self, variable: Variable, value: Value) -> None:
+        for var, part in zip(variable, value if isinstance(value, tuple) else (value,), strict=True):
+            self.builder.add(ir.Assign(var.name, part))
+
+    def _buffer(self, region: Region, result: Node | None, kind: Type) -> Buffer:
+        """Where an array result is made: what the region has for it, or scratch memory for one that nobody reads."""
+        if result is not None:
+            return region.buffers[result]
+        return self._scratch(kind, region.depth)
+
+    def _scratch(self, kind: Type, level: int) -> Buffer:
+        parts = 2 if is_complex(kind.dtype) else 1
+        return Buffer(self.builder.alloc(real_name(kind.dtype), dims.product(kind.shape) * parts), kind.dtype, level)
+
+    def _fill(self, region: Region, source: Node, target: Buffer) -> None:
+        """target[…] = source"""
+        group = Group(source.shape, "natural", (), [Root(source, source.shape, into=0)])
+        self.nests.group(region, group, (target,))
+
+    # --- branches -------------------------------------------------------------------------------------------------------
+
+    def _cond(self, region: Region, node: Node, branches: tuple[Graph, ...]) -> None:
+        builder = self.builder
+        selector, *operands = node.args
+        index = self.elements.cast(self.elements.value(region, selector, ()), selector.dtype, np.dtype(np.int64))
+        used = sorted(region.projects.get(node, {}).items())
+        inputs = tuple(self._bound(region, arg) for arg in operands)
+        variables = {k: self._declare(result.dtype) for k, result in used if not result.shape}
+        targets = [region.buffers[result] if result.shape else None for _, result in used]
+        blocks = []
+        for branch in branches:
+            builder.open()
+            with builder.floor_here():
+                body = branch.replace([branch.outputs[k] for k, _ in used])
+                inner = self.lower(body, inputs, [_deeper(t, builder.depth) for t in targets])
+                for (k, _), output in zip(used, body.outputs, strict=True):
+                    if k in variables:
+                        self._assign(variables[k], inner.scalars.values[output])
+            blocks.append(builder.close())
+        chosen = blocks[-1]
+        for k in range(len(branches) - 2, -1, -1):
+            test = ir.Apply("le", (cast(ir.Expr, index), literal(k, "int64")), "bool")
+            chosen = (ir.If(test, blocks[k], chosen),)
+        for statement in chosen:
+            builder.add(statement)
+        self._results(region, node, variables)
+
+    def _results(self, region: Region, node: Node, variables: dict[int, Variable]) -> None:
+        """What the op gives becomes known in the region."""
+        for k, result in region.projects.get(node, {}).items():
+            if k in variables:
+                region.scalars.values[result] = self._snapshot(variables[k])
+            else:
+                region.complete.add(result)
+
+    # --- carries --------------------------------------------------------------------------------------------------------
+
+    def _start(
+        self, region: Region, node: Node, carries: Sequence[Node]
+    ) -> tuple[dict[int, Variable], dict[int, Buffer]]:
+        """The carries before the first step: variables, and buffers which are those of the results."""
+        variables: dict[int, Variable] = {}
+        buffers: dict[int, Buffer] = {}
+        results = region.projects.get(node, {})
+        for k, carry in enumerate(carries):
+            if carry.shape:
+                buffers[k] = self._buffer(region, results.get(k), carry.type)
+                self._fill(region, carry, buffers[k])
+            else:
+                variables[k] = self._declare(carry.dtype, self.elements.value(region, carry, ()))
+        return variables, buffers
+
+    def _carried(self, count: int, variables: dict[int, Variable], buffers: dict[int, Buffer]) -> list[Bound]:
+        """The carries as a body sees them at its start."""
+        depth = self.builder.depth
+        return [self._snapshot(variables[k]) if k in variables else _deeper(buffers[k], depth) for k in range(count)]
+
+    def _step(
+        self, body: Graph, inputs: tuple[Bound, ...], variables: dict[int, Variable], buffers: dict[int, Buffer],
+        stacked: Sequence[Buffer | None],
+    ) -> Region:  # fmt: skip
+        """Lowers a body: its carries become the next ones, all at once."""
+        depth = self.builder.depth
+        following: dict[int, Buffer] = {}
+        targets: list[Buffer | None] = []
+        for k, output in enumerate(body.outputs[: len(variables) + len(buffers)]):
+            if k in buffers and output is not _input_of(body, inputs, buffers[k]):
+                following[k] = self._scratch(output.type, depth)
+            targets.append(following.get(k))
+        inner = self.lower(body, inputs, [*targets, *stacked])
+        for k, variable in variables.items():
+            self._assign(variable, inner.scalars.values[body.outputs[k]])
+        for k, source in following.items():
+            self.nests.copy(source, buffers[k], dims.product(body.outputs[k].shape))
+        return inner
+
+    # --- while ----------------------------------------------------------------------------------------------------------
+
+    def _while(self, region: Region, node: Node, op: Loop) -> None:
+        builder = self.builder
+        assert op.predicate is not None
+        variables, buffers = self._start(region, node, node.args[: op.carries])
+        captured = [self._bound(region, arg) for arg in node.args[op.carries :]]
+        builder.open()
+        inputs = (*self._carried(op.carries, variables, buffers), *captured)
+        inner = self.lower(op.predicate, inputs, [None])
+        condition = inner.scalars.values[op.predicate.outputs[0]]
+        head = builder.close()
+        builder.open()
+        inputs = (*self._carried(op.carries, variables, buffers), *captured)
+        self._step(op.body, inputs, variables, buffers, ())
+        body = builder.close()
+        builder.add(ir.While(head, cast(ir.Expr, condition), body))
+        self._results(region, node, variables)
+
+    # --- for ------------------------------------------------------------------------------------------------------------
+
+    def _for(self, region: Region, node: Node, op: Loop) -> None:
+        builder, elements = self.builder, self.elements
+        count = cast(ir.Expr, elements.value(region, node.args[0], ()))
+        first_scanned = 1 + op.carries
+        first_captured = first_scanned + op.scanned
+        variables, buffers = self._start(region, node, node.args[1:first_scanned])
+        captured = [self._bound(region, arg) for arg in node.args[first_captured:]]
+        results = region.projects.get(node, {})
+        private = op.condition == "map" and not self.nests.serial and _is_private(op.body)
+
+        index = builder.index(op.length if op.length is not None else _known(node.args[0]))
+        builder.open()
+        if private:
+            builder.private.append(builder.blocks[-1])
+            self.nests.serial = True
+        place = affine.variable(index.name)
+        if op.reverse:
+            last = builder.affine(ir.Apply("sub", (count, literal(1, "int64")), "int64"))
+            place = place.scaled(-1) + (last if op.length is None else op.length - 1)
+        used = set(op.body.nodes)
+        slices: list[Bound] = []
+        for k, arg in enumerate(node.args[first_scanned:first_captured]):
+            if len(arg.shape) > 1:
+                slices.append(Window(region, arg, (place,)))
+            elif op.body.arguments[first_scanned + k] in used:
+                slices.append(elements.value(region, arg, (place,)))
+            else:
+                slices.append(literal(0, "int64"))
+        inputs = (
+            builder.shared(builder.integer(place), "int64"),
+            *self._carried(op.carries, variables, buffers), *slices, *captured,
+        )  # fmt: skip
+        wanted = [k for k in range(len(op.body.outputs)) if k < op.carries or k in results]
+        body = op.body.replace([op.body.outputs[k] for k in wanted])
+        stacked = [_at(region.buffers[results[k]], place, op.body.outputs[k]) for k in wanted[op.carries :]]
+        targets = [t if o.shape else None for t, o in zip(stacked, body.outputs[op.carries :], strict=True)]
+        inner = self._step(body, inputs, variables, buffers, [_deeper(t, builder.depth) for t in targets])
+        for target, output in zip(stacked, body.outputs[op.carries :], strict=True):
+            if not output.shape:
+                self.nests.store(target, affine.constant(0), inner.scalars.values[output])
+        block = builder.close()
+        if private:
+            builder.private.pop()
+            self.nests.serial = False
+        if private:
+            builder.add(ir.For(index.name, count, "lanes", block, (), LANES))
+        else:
+            builder.add(ir.For(index.name, count, "serial", block))
+        self._results(region, node, variables)
+
+
+def _at(buffer: Buffer, place: Affine, output: Node) -> Buffer:
+    """The part of a stacked result that one step writes."""
+    return Buffer(buffer.name, buffer.dtype, buffer.level, offset=buffer.offset + place.scaled(dims.product(output.shape)))
+
+
+def _deeper(buffer: Buffer | None, level: int) -> Buffer:
+    """The buffer as it is seen in an inner block, in which it changes."""
+    if buffer is None:
+        return cast(Buffer, None)
+    return Buffer(buffer.name, buffer.dtype, level, offset=buffer.offset)
+
+
+def _input_of(body: Graph, inputs: tuple[Bound, ...], buffer: Buffer) -> Node | None:
+    """The argument of a body that is bound to ``buffer``."""
+    for argument, bound in zip(body.arguments, inputs, strict=True):
+        if isinstance(bound, Buffer) and bound.name == buffer.name:
+            return argument
+    return None
+
+
+def _known(count: Node) -> Dim | None:
+    """A trip count that is a number or a size."""
+    if isinstance(count.op, SizeOf):
+        return count.op.dim
+    value = const_value(count)
+    return None if value is None else max(int(value), 0)
+
+
+def _is_private(body: Graph) -> bool:
+    """Whether a step needs so little memory and so short loops that steps side by side, as lanes, pay."""
+    for graph in _bodies(body):
+        for node in graph.nodes:
+            types = list(chain.from_iterable(result_types(a) for a in node.args)) if node.args else []
+            if not isinstance(node.op, (Reduce, Contract)):
+                types = []
+            if node.args:
+                types.extend(result_types(node))
+            if any(kind.shape and not _is_little(kind) for kind in types):
+                return False
+    return True
+
+
+def _is_little(kind: Type) -> bool:
+    size = dims.product(kind.shape)
+    return isinstance(size, int) and size <= PRIVATE
+
+
+def _bodies(body: Graph) -> Iterator[Graph]:
+    stack = [body]
+    while stack:
+        graph = stack.pop()
+        yield graph
+        for node in graph.nodes:
+            if isinstance(node.op, Cond):
+                stack.extend(node.op.branches)
+            elif isinstance(node.op, Loop):
+                stack.append(node.op.body)
+                if node.op.predicate is not None:
+                    stack.append(node.op.predicate)

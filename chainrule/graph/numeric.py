@@ -1,0 +1,453 @@
+"""Functions of NumPy's that are written in terms of others: choices, comparisons within tolerance, calculus on samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from . import express, lift
+from .array import FUNCTIONS, Array, as_array, as_node, elementwise, implements, operand, wrap
+from .creation import as_size
+from .dim import Size
+from .dtype import BOOL, FLOAT64, INT64, inexact_of, is_complex, is_float, promote
+from .node import Node, make
+from .op import Scatter, Sort
+from .shapes import axes_of, axis_of, common, concatenate
+from .ufuncs import UFUNCS
+from .where import error
+
+EPSILON: Final = float(np.finfo(np.float64).eps)
+
+
+def _all(axis: int, part: slice) -> tuple[slice, ...]:
+    return (*[slice(None)] * axis, part)
+
+
+# --- choices ------------------------------------------------------------------------------------------------------------
+
+
+@implements("where")
+def where(condition: Any, x: Any = None, y: Any = None, /) -> Array:
+    """As ``np.where`` with three arguments; what is not chosen has no influence, not even on derivatives."""
+    if x is None or y is None:
+        raise error(TypeError, "np.where(condition) alone has a size that depends on data; give np.where(condition, a, b)")
+    return elementwise("where", condition, x, y)
+
+
+@implements("select")
+def select(condlist: Any, choicelist: Any, default: Any = 0) -> Array:
+    """As ``np.select``: the first choice whose condition holds."""
+    if len(condlist) != len(choicelist) or not len(condlist):
+        raise error(ValueError, "select takes as many conditions as choices, at least one")
+    values = [operand(v) for v in (*choicelist, default)]
+    dtype = lift.common_dtype(tuple(lift.kind_of(v) for v in values))
+    found = wrap(express.cast(lift.strong(values[-1]), dtype))
+    for condition, value in zip(reversed(condlist), reversed(values[:-1]), strict=True):
+        found = where(condition, wrap(express.cast(lift.strong(value), dtype)), found)
+    return found
+
+
+@implements("piecewise")
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Array:
+    """As ``np.piecewise``; every function is computed everywhere and chosen from."""
+    x = as_array(x)
+    conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
+    values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
+    default = values.pop() if len(values) == len(conditions) + 1 else 0
+    found = FUNCTIONS["full_like"](x, 0) if not isinstance(default, Array) and default == 0 else where(True, default, x)
+    for condition, value in zip(conditions, values, strict=True):  # the last one that holds counts
+        found = where(condition, value, found)
+    return found.astype(x.dtype)  # type: ignore[no-any-return]
+
+
+@implements("clip")
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Array:
+    """As ``np.clip``: min(max(a, a_min), a_max)."""
+    low = min if a_min is None else a_min
+    high = max if a_max is None else a_max
+    found = as_array(a)
+    if low is not None:
+        found = elementwise("maximum", found, low)
+    return found if high is None else elementwise("minimum", found, high)
+
+
+@implements("nan_to_num")
+def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Array:
+    """As ``np.nan_to_num``."""
+    array = as_array(x)
+    if is_complex(array.dtype):
+        parts = [nan_to_num(p, True, nan, posinf, neginf) for p in (array.real, array.imag)]
+        return elementwise("complex", *parts)
+    if not is_float(array.dtype):
+        return array.copy()  # type: ignore[no-any-return]
+    limits = np.finfo(array.dtype)
+    high = float(limits.max) if posinf is None else posinf
+    low = float(limits.min) if neginf is None else neginf
+    found = where(UFUNCS["isnan"](array), nan, array)
+    return where(array == math.inf, high, where(array == -math.inf, low, found))
+
+
+@implements("isclose")
+def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Array:
+    """As ``np.isclose``."""
+    x, y = as_array(a) * 1.0, as_array(b) * 1.0
+    near = (abs(x - y) <= atol + rtol * abs(y)) & UFUNCS["isfinite"](y) | (x == y)
+    return near | (UFUNCS["isnan"](x) & UFUNCS["isnan"](y)) if equal_nan else near  # type: ignore[no-any-return]
+
+
+@implements("allclose")
+def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Array:
+    """``np.allclose`` as a traced boolean."""
+    return isclose(a, b, rtol, atol, equal_nan).all()  # type: ignore[no-any-return]
+
+
+@implements("array_equal")
+def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    x, y = as_array(a1), as_array(a2)
+    return (x == y).all() if x.shape == y.shape else False
+
+
+@implements("isneginf")
+def isneginf(x: Any) -> Array:
+    return as_array(x) == -math.inf  # type: ignore[no-any-return]
+
+
+@implements("isposinf")
+def isposinf(x: Any) -> Array:
+    return as_array(x) == math.inf  # type: ignore[no-any-return]
+
+
+@implements("isreal")
+def isreal(x: Any) -> Array:
+    return as_array(x).imag == 0  # type: ignore[no-any-return]
+
+
+@implements("iscomplexobj")
+def iscomplexobj(x: Any) -> bool:
+    return is_complex(as_array(x).dtype)
+
+
+@implements("isrealobj")
+def isrealobj(x: Any) -> bool:
+    return not is_complex(as_array(x).dtype)
+
+
+@implements("result_type")
+def result_type(*values: Any) -> Any:
+    return promote(*[v.dtype if isinstance(v, Array) else v for v in values])
+
+
+# --- elementwise --------------------------------------------------------------------------------------------------------
+
+
+@implements("sinc")
+def sinc(x: Any) -> Array:
+    """``sin(πx)/(πx)``."""
+    return elementwise("sinc", x)
+
+
+@implements("angle")
+def angle(z: Any, deg: bool = False) -> Array:
+    """As ``np.angle``."""
+    z = as_array(z)
+    found = elementwise("atan2", z.imag, z.real)
+    return UFUNCS["rad2deg"](found) if deg else found  # type: ignore[no-any-return]
+
+
+@implements("real")
+def real(val: Any) -> Array:
+    return as_array(val).real  # type: ignore[no-any-return]
+
+
+@implements("imag")
+def imag(val: Any) -> Array:
+    return as_array(val).imag  # type: ignore[no-any-return]
+
+
+@implements("round", "around")
+def round(a: Any, decimals: int = 0, out: Any = None) -> Array:
+    """As ``np.round``: to even in the middle."""
+    x = as_array(a)
+    if not (is_float(x.dtype) or is_complex(x.dtype)):
+        if decimals >= 0:
+            return x.copy()  # type: ignore[no-any-return]
+        scale = 10**-decimals
+        return (UFUNCS["rint"](x / scale) * scale).astype(x.dtype)  # type: ignore[no-any-return]
+    if decimals == 0:
+        return UFUNCS["rint"](x)  # type: ignore[no-any-return]
+    scale = 10 ** abs(decimals)
+    return UFUNCS["rint"](x * scale) / scale if decimals > 0 else UFUNCS["rint"](x / scale) * scale  # type: ignore[no-any-return]
+
+
+@implements("fix")
+def fix(x: Any, out: Any = None) -> Array:
+    return UFUNCS["trunc"](x)  # type: ignore[no-any-return]
+
+
+# --- samples ------------------------------------------------------------------------------------------------------------
+
+
+@implements("diff")
+def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Array:
+    """As ``np.diff``."""
+    x = as_array(a)
+    at = axis_of(axis, x.ndim)
+    ends = []
+    for end in (prepend, append):
+        if end is None:
+            ends.append([])
+            continue
+        value = as_array(end)
+        if value.ndim == 0:
+            value = FUNCTIONS["broadcast_to"](value, (*x.shape[:at], 1, *x.shape[at + 1 :]))
+        ends.append([value])
+    x = concatenate([*ends[0], x, *ends[1]], at) if ends[0] or ends[1] else x
+    for _ in range(n):
+        later, earlier = x[_all(at, slice(1, None))], x[_all(at, slice(None, -1))]
+        x = later ^ earlier if x.dtype == BOOL else later - earlier
+    return x
+
+
+@implements("ediff1d")
+def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
+    x = diff(as_array(ary).ravel())
+    parts = [FUNCTIONS["atleast_1d"](p) for p in (to_begin, x, to_end) if p is not None]
+    return concatenate(parts) if len(parts) > 1 else x
+
+
+@implements("gradient")
+def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """As ``np.gradient`` with first-order ends; spacings are numbers or coordinates."""
+    if edge_order != 1:
+        raise error(TypeError, "np.gradient with edge_order=2 is not supported in traced programs")
+    x = as_array(f)
+    x = x.astype(inexact_of(x.dtype))
+    axes = axes_of(axis, x.ndim)
+    spacings = list(varargs) if len(varargs) > 1 else list(varargs or (1.0,)) * len(axes)
+    if len(spacings) != len(axes):
+        raise error(TypeError, "invalid number of arguments")
+    found = [_gradient(x, h, at) for h, at in zip(spacings, axes, strict=True)]
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _gradient(x: Array, spacing: Any, axis: int) -> Array:
+    def part(start: int | None, stop: int | None) -> Array:
+        return x[_all(axis, slice(start, stop))]
+
+    if as_array(spacing).ndim == 0:
+        middle = (part(2, None) - part(None, -2)) / (2.0 * as_array(spacing))
+        first, last = (part(1, 2) - part(0, 1)) / spacing, (part(-1, None) - part(-2, -1)) / spacing
+        return concatenate([first, middle, last], axis)
+    steps = diff(spacing).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    before, after = steps[_all(axis, slice(None, -1))], steps[_all(axis, slice(1, None))]
+    both = before + after
+    middle = (
+        -after / (before * both) * part(None, -2)
+        + (after - before) / (before * after) * part(1, -1)
+        + before / (after * both) * part(2, None)
+    )
+    first = (part(1, 2) - part(0, 1)) / steps[_all(axis, slice(0, 1))]
+    last = (part(-1, None) - part(-2, -1)) / steps[_all(axis, slice(-1, None))]
+    return concatenate([first, middle, last], axis)
+
+
+@implements("trapezoid", "trapz")
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
+    """As ``np.trapezoid``."""
+    values = as_array(y)
+    at = axis_of(axis, values.ndim)
+    if x is None:
+        widths = dx
+    else:
+        points = as_array(x)
+        widths = diff(points, axis=axis)
+        if points.ndim == 1:
+            widths = widths.reshape([-1 if i == at else 1 for i in range(values.ndim)])
+    means = (values[_all(at, slice(1, None))] + values[_all(at, slice(None, -1))]) / 2.0
+    return (widths * means).sum(axis=at)  # type: ignore[no-any-return]
+
+
+@implements("polyval")
+def polyval(p: Any, x: Any) -> Array:
+    """As ``np.polyval``: Horner's scheme, highest power first."""
+    coefficients = as_array(p)
+    found: Any = FUNCTIONS["zeros_like"](x)
+    for i in range(len(coefficients)):
+        found = found * x + coefficients[i]
+    return found  # type: ignore[no-any-return]
+
+
+@implements("vander")
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
+    """As ``np.vander``."""
+    x = as_array(x)
+    powers = np.arange(as_size(x.shape[0] if N is None else N))
+    return UFUNCS["power"](x[:, None], powers if increasing else powers[::-1].copy())  # type: ignore[no-any-return]
+
+
+@implements("convolve")
+def convolve(a: Any, v: Any, mode: str = "full") -> Array:
+    """As ``np.convolve``."""
+    x, kernel = as_array(a), as_array(v)
+    if isinstance(x.shape[0], Size) or (isinstance(kernel.shape[0], int) and x.shape[0] < kernel.shape[0]):
+        if isinstance(kernel.shape[0], Size):
+            raise error(TypeError, "np.convolve needs one array of known size")
+        if not isinstance(x.shape[0], Size):
+            x, kernel = kernel, x
+    if isinstance(kernel.shape[0], Size):
+        raise error(TypeError, "np.convolve needs one array of known size")
+    width, length = kernel.shape[0], x.shape[0]
+    padded = FUNCTIONS["pad"](x, width - 1)
+    total = length + width - 1
+    found: Any = 0
+    for k in range(width):
+        found = found + kernel[k] * padded[slice(width - 1 - k, width - 1 - k + total)]
+    if mode == "full":
+        return found  # type: ignore[no-any-return]
+    if mode == "same":
+        return found[slice((width - 1) // 2, (width - 1) // 2 + length)]  # type: ignore[no-any-return]
+    return found[slice(width - 1, length)]  # type: ignore[no-any-return]
+
+
+@implements("correlate")
+def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
+    """As ``np.correlate``."""
+    return convolve(a, as_array(v).conj()[::-1], mode)
+
+
+@implements("cov")
+def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None) -> Array:
+    """As ``np.cov`` without weights."""
+    x = FUNCTIONS["atleast_2d"](m) * 1.0
+    x = x.T if not rowvar and x.shape[0] != 1 else x
+    if y is not None:
+        other = FUNCTIONS["atleast_2d"](y) * 1.0
+        x = concatenate([x, other.T if not rowvar and other.shape[0] != 1 else other])
+    less = ddof if ddof is not None else (0 if bias else 1)
+    count = FUNCTIONS["sum"](FUNCTIONS["ones"](x.shape[-1]))
+    centred = x - x.mean(axis=1, keepdims=True)
+    return FUNCTIONS["squeeze"](FUNCTIONS["matmul"](centred, centred.T.conj()) / (count - less))  # type: ignore[no-any-return]
+
+
+@implements("corrcoef")
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
+    """As ``np.corrcoef``."""
+    c = cov(x, y, rowvar)
+    if c.ndim == 0:
+        return c / c  # type: ignore[no-any-return]
+    d = elementwise("sqrt", FUNCTIONS["diag"](c).real)
+    return clip(c / d[:, None] / d, -1, 1)
+
+
+# --- sorting and searching ----------------------------------------------------------------------------------------------
+
+
+def _sorted(a: Any, axis: int | None, indices: bool) -> Array:
+    x = as_array(a)
+    if axis is None:
+        x, axis = x.ravel(), 0
+    return wrap(make(Sort(axis_of(axis, x.ndim), indices), (as_node(x),)))
+
+
+@implements("sort")
+def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Array:
+    """As ``np.sort``."""
+    return _sorted(a, axis, indices=False)
+
+
+@implements("argsort")
+def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Array:
+    """As ``np.argsort``; equal elements keep their order."""
+    return _sorted(a, axis, indices=True)
+
+
+@implements("median")
+def median(a: Any, axis: int | None = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Array:
+    """As ``np.median`` along an axis of known size, or all of them."""
+    x = as_array(a)
+    ordered = sort(x, axis)
+    at = 0 if axis is None else axis_of(axis, x.ndim)
+    n = ordered.shape[at]
+    if isinstance(n, Size):
+        raise error(TypeError, f"np.median along an axis whose size {n} is not known while tracing")
+    found = ordered[_all(at, slice((n - 1) // 2, n // 2 + 1))].mean(axis=at, keepdims=keepdims)
+    nan = UFUNCS["isnan"](x).any(axis=axis, keepdims=keepdims)
+    found = found.reshape([1] * x.ndim) if keepdims and axis is None else found
+    return where(nan, math.nan, found)
+
+
+@implements("searchsorted")
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Array:
+    """As ``np.searchsorted``: a binary search where the length of ``a`` is known, else by counting."""
+    if sorter is not None:
+        raise error(TypeError, "np.searchsorted with sorter= is not supported; index the array with it first")
+    table, value = [wrap(n) for n in common([a, v])]
+    below: Callable[[Any, Any], Any] = (lambda t, x: t < x) if side == "left" else (lambda t, x: t <= x)
+    n = table.shape[0]
+    if isinstance(n, Size):
+        return below(table, value[..., None]).sum(axis=-1)  # type: ignore[no-any-return]
+    found: Any = FUNCTIONS["zeros"](value.shape, INT64)
+    step = 1 << max(n.bit_length() - 1, 0)
+    while step and n:
+        end = found + step
+        inside = (end <= n) & below(table[FUNCTIONS["minimum"](end, n) - 1], value)
+        found = where(inside, end, found)
+        step >>= 1
+    return found  # type: ignore[no-any-return]
+
+
+@implements("digitize")
+def digitize(x: Any, bins: Any, right: bool = False) -> Array:
+    """As ``np.digitize`` for increasing bins."""
+    return searchsorted(bins, x, side="left" if right else "right")
+
+
+@implements("interp")
+def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Array:
+    """As ``np.interp`` for increasing ``xp`` of known size."""
+    if period is not None:
+        raise error(TypeError, "np.interp with period= is not supported in traced programs")
+    x, xs, fs = as_array(x) * 1.0, as_array(xp) * 1.0, as_array(fp) * 1.0
+    n = xs.shape[0]
+    i = clip(searchsorted(xs, x, side="right") - 1, 0, max(n - 2, 0) if isinstance(n, int) else n - 2)
+    if n == 1:
+        return where(x < xs[0], fs[0] if left is None else left, where(x > xs[0], fs[0] if right is None else right, fs[0]))
+    x0, f0 = xs[i], fs[i]
+    slope = (fs[i + 1] - f0) / (xs[i + 1] - x0)
+    found = where(x == xs[i + 1], fs[i + 1], slope * (x - x0) + f0)
+    found = where(x < xs[0], fs[0] if left is None else left, found)
+    return where(x > xs[-1], fs[-1] if right is None else right, found)
+
+
+@implements("take_along_axis")
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
+    """As ``np.take_along_axis``."""
+    x, places = as_array(arr), as_array(indices)
+    if axis is None:
+        x, axis = x.ravel(), 0
+    at = axis_of(axis, x.ndim)
+    index: list[Any] = []
+    for i, size in enumerate(x.shape):
+        if i == at:
+            index.append(places)
+        else:
+            own = FUNCTIONS["arange"](size).reshape([-1 if j == i else 1 for j in range(x.ndim)])
+            index.append(own if places.shape[i] != 1 or size == 1 else own)
+    return x[tuple(index)]  # type: ignore[no-any-return]
+
+
+@implements("bincount")
+def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Array:
+    """As ``np.bincount`` with exactly ``minlength`` bins, which has to be given; larger values are dropped."""
+    places = as_array(x)
+    length = as_size(minlength)
+    if length == 0:
+        raise error(TypeError, "np.bincount of traced values needs minlength=, the number of bins")
+    values = as_array(1 if weights is None else weights)
+    dtype = INT64 if weights is None else promote(values.dtype, FLOAT64)
+    node: Node = as_node(FUNCTIONS["broadcast_to"](values.astype(dtype), places.shape))
+    base = as_node(FUNCTIONS["zeros"]((length,), dtype))
+    return wrap(make(Scatter((0,), "add"), (base, node, express.cast(as_node(places), INT64))))
