@@ -2,13 +2,12 @@
 
 from . import debug, lax, numpy, scipy
 from .api import (
-    elementwise_grad, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, jvp, linearize, stop_gradient, value_and_grad,
-    value_grad_hess, vjp, vmap,
+    elementwise_grad, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, jvp, linearize, spec, stop_gradient, trace,
+    value_and_grad, value_grad_hess, vjp, vmap,
 )  # fmt: skip
 from .checking import check_grads
 from .compiled import Function, disable_jit
 from .graph.control import cond, fori_loop, map, scan, switch, while_loop
-from .graph.trace import spec, trace
 
 __version__ = "0.1.0"
 

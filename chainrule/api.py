@@ -13,9 +13,11 @@ from typing import Any
 
 from . import transform
 from .compiled import Function
-from .graph import tree
-from .graph.array import Array
+from .graph.node import Graph
 from .graph.scope import current
+from .graph.trace import spec
+from .graph.trace import trace as trace_as_written
+from .simplify.pipeline import simplify
 from .transform import Selection, selection
 
 Argnums = int | Sequence[int] | None
@@ -294,6 +296,19 @@ def stop_gradient(value: Any) -> Any:
     return transform.stop(value)
 
 
+def trace(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
+    """The graph of a function for arguments given as ``spec``s, arrays or numbers, or pytrees of them.
+
+    A plain function comes as it was written, a transform (``grad(f)``, ``jit(f)``, …) simplified.
+
+    >>> print(trace(grad(lambda x: x**3), spec()))                                  # doctest: +ELLIPSIS
+    %0: float64 = const 3.0
+    %1: float64 = input x...
+    """
+    graph = trace_as_written(fun, *args, **kwargs)
+    return simplify(graph) if isinstance(fun, Function) else graph
+
+
 def _run(program: Callable[..., Any], fun: Callable[..., Any], *args: Any) -> Any:
     """A program applied at once: inlined in a trace, else compiled and called."""
     if current() is not None:
@@ -319,6 +334,7 @@ def _check_callable(fun: Any, what: str) -> None:
         raise TypeError(f"{what} takes a function, not {type(fun).__name__}")
 
 
-def is_traced(value: Any) -> bool:
-    """Whether a pytree holds values under trace."""
-    return any(isinstance(v, Array) for v in tree.leaves(value))
+__all__ = [
+    "elementwise_grad", "grad", "hessian", "hvp", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linearize", "spec",
+    "stop_gradient", "trace", "value_and_grad", "value_grad_hess", "vjp", "vmap",
+]  # fmt: skip

@@ -173,11 +173,6 @@ class Function(native.Function):
         """Operations and latency of the graph that was used last."""
         return graph_cost(self._used().graph)
 
-    def trace(self, *args: Any, **kwargs: Any) -> Graph:
-        """The simplified graph for arguments of these types (specs, numbers or arrays); nothing is compiled."""
-        leaves, _, _, key = self._flatten(args, kwargs)
-        return self._specialise(tuple(_leaf_type(v) for v in leaves), key).graph
-
     def _used(self) -> Specialised:
         if self._latest is None:
             raise ValueError(f"{self.__name__} has not been called yet, so it has no code")
@@ -381,8 +376,6 @@ def _is_general(used: Specialised) -> bool:
 
 def _leaf_type(value: Any) -> Type:
     """The type with which a leaf enters a kernel."""
-    if isinstance(value, Type):
-        return value
     kind = type(value)
     if kind is float:
         return Type((), FLOAT64)

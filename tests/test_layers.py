@@ -27,17 +27,19 @@ ROOMS: dict[str, set[str]] = {
 ORDER = {
     "graph": """
         dtype dim where tree operators scalar partials namespaces derive op node express cost scope lift
-        linalg linear structured differentiate indexing operations array subscript control evaluate algebra
+        linalg linear transpose structured squares differentiate indexing operations array subscript control evaluate algebra
         syntax trace batch sparsity
         """,
     "simplify": """
         pattern rewrite exact real stable normal scalarize cas binding pipeline
         """,
     "codegen": """
-        vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath ir affine builder
-        complex divergence workspace fuse lower schedule verify signature native externs llvm_builder
-        llvm_primitives to_llvm to_c to_cuda to_numpy to_sympy to_latex foreign capi entry_prelude entry
-        cache function aot
+        vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath
+        ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule
+        nests serial structured lower verify signature native externs llvm_builder
+        llvm_vecmath llvm_memory llvm_primitives llvm_expressions to_llvm to_c to_cuda to_numpy to_sympy
+        to_latex foreign capi entry_prelude entry
+        kernel cache function aot
         """,
 }
 
@@ -46,6 +48,7 @@ DEFERRED = {
     ("graph.scalar", "graph.partials"): "the table looks up the partials that are generated from it",
     ("graph.node", "graph.express"): "a node's operators build nodes",
     ("graph.linear", "graph.structured"): "loops and branches are linearised through their bodies",
+    ("graph.transpose", "graph.structured"): "branches are transposed through their bodies",
     ("graph.structured", "graph.differentiate"): "the derivative of a loop differentiates its body",
 }
 

@@ -1,8 +1,8 @@
 """Affine index expressions over loop indices, and positions in C-ordered arrays.
 
-An index into an array is a tuple of `Affine`, one an axis, or one `Flat` position. As long as nothing computed at run
-time comes in, every view turns affine indices into affine indices, so that the loops read memory with known strides.
-What is not affine (a quotient, a gathered index) enters as a variable of its own.
+An index into an array is a tuple of `Affine`, one an axis, or one `Flat` position. As long as nothing
+computed at run time comes in, every view turns affine indices into affine indices, so that the loops read
+memory with known strides. What is not affine (a quotient, a gathered index) enters as a variable of its own.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..graph import dim as dims
-from ..graph.dim import Dim, Shape
+from chainrule.graph import dim as dims
+from chainrule.graph.dim import Dim, Shape
 
 __all__ = ["Affine", "Flat", "Index", "Ranges", "constant", "ravel", "split", "upper", "variable"]
 
@@ -97,7 +97,12 @@ def split(position: Affine, divisor: Dim, ranges: Ranges) -> tuple[Affine, Affin
     quotient, remainder = _split_constant(position.constant, divisor)
     below = Affine(tuple(rest), remainder)
     highest, lowest = upper(below, ranges), lower(below, ranges)
-    if highest is None or lowest is None or not dims.at_least(lowest, 0) or not dims.at_least(divisor - 1, highest):
+    if (
+        highest is None
+        or lowest is None
+        or not dims.at_least(lowest, 0)
+        or not dims.at_least(divisor - 1, highest)
+    ):
         return None
     return Affine(tuple(whole), quotient), below
 

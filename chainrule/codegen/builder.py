@@ -1,7 +1,8 @@
 """Blocks of LoopIR under construction: names, scopes, and where a value is computed.
 
-A value is bound in the outermost open block in which all that it depends on is known, so what does not change in a loop
-leaves it. ``floor`` keeps values inside a branch: what only one branch needs is computed only there.
+A value is bound in the outermost open block in which all that it depends on is known, so what does not change
+in a loop leaves it. ``floor`` keeps values inside a branch: what only one branch needs is computed only
+there.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..graph.dim import Atom, Dim, Size
+from chainrule.graph.dim import Atom, Dim, Size
+
 from . import ir
 from .affine import Affine
 
@@ -55,9 +57,11 @@ class Builder:
         self._shared_in: list[list[ir.Expr]] = [[]]  # by block: what to forget when it closes
         self._on_close: list[list[Callable[[], None]]] = [[]]
         self.allocations: list[ir.Stmt] = []
-        self.private: list[list[ir.Stmt]] = []  # blocks of loops of lanes, which have scratch memory of their own
+        self.private: list[
+            list[ir.Stmt]
+        ] = []  # blocks of loops of lanes, which have scratch memory of their own
 
-    # --- names and blocks ---------------------------------------------------------------------------------------------
+    # --- names and blocks ---------------------------------------------------------------------------------
 
     @property
     def depth(self) -> int:
@@ -114,7 +118,7 @@ class Builder:
         yield
         self.floors.pop()
 
-    # --- values -------------------------------------------------------------------------------------------------------
+    # --- values -------------------------------------------------------------------------------------------
 
     def level(self, expr: ir.Expr | None) -> int:
         """The block in which an expression of names is known at the earliest."""
@@ -178,14 +182,14 @@ class Builder:
         return ir.Var(name, "int64")
 
     def alloc(self, dtype: str, count: Dim, *, common: bool = False) -> str:
-        """Scratch memory, allocated at the start of the kernel, or unless it is ``common`` of the loop of lanes around."""
+        """Scratch memory: of each lane in a loop of lanes unless it is ``common``, else of the kernel."""
         name = self.fresh("w")
         self.levels[name] = 0
         block = self.private[-1] if self.private and not common else self.allocations
         block.append(ir.Alloc(name, cast(ir.DTypeName, dtype), count))
         return name
 
-    # --- sizes and indices --------------------------------------------------------------------------------------------
+    # --- sizes and indices --------------------------------------------------------------------------------
 
     def dim(self, dim: Dim) -> ir.Expr:
         """A dimension as an int64 expression, computed once at the start."""

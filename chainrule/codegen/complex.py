@@ -1,7 +1,8 @@
 """Complex arithmetic on pairs of real expressions.
 
-The formulas are those of C99's Annex G where they are well known (Smith's division, Kahan's inverse functions), without
-branches, so that they serve lanes. Products are not fused with sums: z·conj(z) has no imaginary part.
+The formulas are those of C99's Annex G where they are well known (Smith's division, Kahan's inverse
+functions), without branches, so that they serve lanes. Products are not fused with sums: z·conj(z) has no
+imaginary part.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, final
 
-from ..graph.operators import Operators
+from chainrule.graph.operators import Operators
+
 from . import ir
 from .builder import Builder, literal
 
@@ -127,7 +129,7 @@ def _modulus(z: Number) -> Real:
     return z.re.of("hypot", z.im)
 
 
-# --- functions ------------------------------------------------------------------------------------------------------------
+# --- functions --------------------------------------------------------------------------------------------
 
 
 def _exp(z: Number) -> Number:
@@ -144,7 +146,9 @@ def _expm1(z: Number) -> Number:
 def _log(z: Number) -> Number:
     modulus, a, b = _modulus(z), z.re.of("abs"), z.im.of("abs")
     large, small = a.of("maximum", b), a.of("minimum", b)
-    near = 0.5 * ((large - 1.0) * (large + 1.0) + small * small).of("log1p")  # log|z| vanishes on the unit circle
+    near = 0.5 * ((large - 1.0) * (large + 1.0) + small * small).of(
+        "log1p"
+    )  # log|z| vanishes on the unit circle
     close = (modulus - 1.0).of("abs").lt(0.3)
     return Number(close.where(near, modulus.of("log")), z.im.of("atan2", z.re))
 
@@ -262,7 +266,8 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
     "exp": _exp, "expm1": _expm1, "log": _log, "log1p": _log1p, "exp2": lambda z: _exp(z.scaled(math.log(2))),
     "log2": lambda z: _log(z).scaled(1 / math.log(2)), "log10": lambda z: _log(z).scaled(1 / math.log(10)),
     "xlogy": _xlogy, "xlog1py": _xlog1py,
-    "sin": _sin, "cos": _cos, "tan": _tan, "sinh": _sinh, "cosh": _cosh, "tanh": _tanh, "sech": _sech, "sinc": _sinc,
+    "sin": _sin, "cos": _cos, "tan": _tan, "sinc": _sinc,
+    "sinh": _sinh, "cosh": _cosh, "tanh": _tanh, "sech": _sech,
     "asin": _asin, "acos": _acos, "atan": _atan, "asinh": _asinh, "acosh": _acosh, "atanh": _atanh,
 }  # fmt: skip
 """Complex → complex, by the primitive's name."""

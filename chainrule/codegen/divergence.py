@@ -1,7 +1,8 @@
 """Which names of a ``lanes`` loop may differ between lanes, and which branches and loops may part them.
 
-What is the same in all lanes stays a scalar, and a branch on it stays a branch. A name differs if its value depends on
-the loop's index, on memory at a place that differs, or, for a variable, if some but not all lanes run an assignment.
+What is the same in all lanes stays a scalar, and a branch on it stays a branch. A name differs if its value
+depends on the loop's index, on memory at a place that differs, or, for a variable, if some but not all lanes
+run an assignment.
 
 The answer is reachability from the index in a graph of dependences, so its cost is linear in the loop's size.
 """
@@ -85,7 +86,9 @@ class _Dependences:
             for block in reversed(blocks(stmt)):
                 self._push(pending, block, inside)
 
-    def _push(self, pending: list[tuple[Stmt, tuple[Stmt, ...]]], block: Block, around: tuple[Stmt, ...]) -> None:
+    def _push(
+        self, pending: list[tuple[Stmt, tuple[Stmt, ...]]], block: Block, around: tuple[Stmt, ...]
+    ) -> None:
         pending.extend((stmt, around) for stmt in reversed(block))
 
     def _statement(self, stmt: Stmt, around: tuple[Stmt, ...]) -> None:

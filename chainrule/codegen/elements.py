@@ -10,11 +10,11 @@ from typing import TypeAlias, cast, final
 
 import numpy as np
 
-from ..graph import dim as dims
-from ..graph.dim import Dim, Shape
-from ..graph.dtype import DType, is_complex, real_of
-from ..graph.node import Graph, Node, const_value
-from ..graph.op import (
+from chainrule.graph import dim as dims
+from chainrule.graph.dim import Dim, Shape
+from chainrule.graph.dtype import DType, is_complex, real_of
+from chainrule.graph.node import Graph, Node, const_value
+from chainrule.graph.op import (
     Broadcast,
     Cast,
     Concatenate,
@@ -31,12 +31,13 @@ from ..graph.op import (
     Slice,
     Stop,
     Transpose,
-)
-from ..graph.scalar import PRIMITIVES
+)  # fmt: skip
+from chainrule.graph.scalar import PRIMITIVES
+
 from . import affine, complex, ir
 from .affine import Affine, Flat, Index
 from .builder import Builder, literal, literal_int
-from .fuse import Fused
+from .fma import Fused
 from .region import Buffer, Frame, Pair, Region, Value, Window, real_name
 from .unsupported import unsupported
 
@@ -53,7 +54,7 @@ class Elements:
         self.builder = builder
 
     def value(self, region: Region, node: Node, index: Index, guard: ir.Expr | None = None) -> Value:
-        """The element of ``node`` at ``index``; where ``guard`` is false anything, but no memory outside is read."""
+        """The element of ``node`` at ``index``; where ``guard`` is false anything, read from nowhere."""
         if not node.shape:
             index, guard = (), None
         return self.at(region.frame(index, guard) if node.shape else region.scalars, node)
@@ -94,7 +95,7 @@ class Elements:
             return builder.shared(load, dtype)
         return builder.bind(load, dtype, max(builder.level(index), builder.level(guard), buffer.level))
 
-    # --- one element, by family -----------------------------------------------------------------------------------------
+    # --- one element, by family ---------------------------------------------------------------------------
 
     def _compute(self, frame: Frame, node: Node) -> Task:
         region, op = frame.region, node.op
@@ -111,7 +112,11 @@ class Elements:
             case SizeOf(dim):
                 return _done(self.builder.dim(dim))
             case Iota():
-                return _done(self.builder.shared(self.builder.integer(self.by_axis(frame.index, node.shape)[0]), "int64"))
+                return _done(
+                    self.builder.shared(
+                        self.builder.integer(self.by_axis(frame.index, node.shape)[0]), "int64"
+                    )
+                )
             case Cast(dtype):
                 return self._cast(frame, node, dtype)
             case Stop():
@@ -207,7 +212,7 @@ class Elements:
         (arg,) = node.args
         return self.cast((yield self._operand(frame, arg), arg), arg.dtype, dtype)
 
-    # --- views ----------------------------------------------------------------------------------------------------------
+    # --- views --------------------------------------------------------------------------------------------
 
     def _view(self, frame: Frame, node: Node) -> Task:
         (arg,) = node.args
@@ -227,13 +232,18 @@ class Elements:
         at = self.by_axis(index, node.shape)
         match op:
             case Broadcast(_, axes):
-                return tuple(affine.constant(0) if arg.shape[k] == 1 else at[axis] for k, axis in enumerate(axes))
+                return tuple(
+                    affine.constant(0) if arg.shape[k] == 1 else at[axis] for k, axis in enumerate(axes)
+                )
             case Transpose(axes):
                 return tuple(at[axes.index(k)] for k in range(len(axes)))
             case Slice(starts, _, steps):
                 return tuple(a.scaled(step) + start for a, start, step in zip(at, starts, steps, strict=True))
             case Reverse(axes):
-                return tuple(a.scaled(-1) + (n - 1) if k in axes else a for k, (a, n) in enumerate(zip(at, node.shape)))
+                return tuple(
+                    a.scaled(-1) + (n - 1) if k in axes else a
+                    for k, (a, n) in enumerate(zip(at, node.shape, strict=True))
+                )
             case _:
                 raise AssertionError(op)
 
@@ -241,7 +251,9 @@ class Elements:
         (arg,), builder = node.args, self.builder
         guard, source = frame.guard, cast("list[Affine]", [])
         inside: ir.Expr | None = None
-        for a, below, gap, size in zip(self.by_axis(frame.index, node.shape), low, inner, arg.shape, strict=True):
+        for a, below, gap, size in zip(
+            self.by_axis(frame.index, node.shape), low, inner, arg.shape, strict=True
+        ):
             place = a + (-below)
             extent = (size - 1) * (gap + 1) + 1 if gap else size
             inside = builder.both(inside, self.within(place, 0, extent))
@@ -316,7 +328,7 @@ class Elements:
         low = self.builder.shared(ir.Apply("minimum", (number, last), "int64"), "int64")
         return self.builder.affine(ir.Apply("maximum", (low, literal(0, "int64")), "int64"), size)
 
-    # --- indices --------------------------------------------------------------------------------------------------------
+    # --- indices ------------------------------------------------------------------------------------------
 
     def position(self, index: Index, shape: Shape) -> Affine:
         return index.position if isinstance(index, Flat) else affine.ravel(index, shape)
@@ -357,7 +369,9 @@ class Elements:
     def within(self, a: Affine, start: Dim, end: Dim) -> ir.Expr | None:
         """The test start ≤ a < end; None where it always holds, a literal ``False`` where it never does."""
         highest, lowest = affine.upper(a, self.builder.ranges), affine.lower(a, self.builder.ranges)
-        never = lowest is not None and dims.at_least(lowest, end) or highest is not None and dims.at_least(start - 1, highest)
+        never = (lowest is not None and dims.at_least(lowest, end)) or (
+            highest is not None and dims.at_least(start - 1, highest)
+        )
         if never:
             return literal(False, "bool")
         test: ir.Expr | None = None
@@ -367,7 +381,7 @@ class Elements:
             test = self.builder.both(test, self.builder.compare("lt", a, end))
         return test
 
-    # --- scalars --------------------------------------------------------------------------------------------------------
+    # --- scalars ------------------------------------------------------------------------------------------
 
     def select(self, test: ir.Expr, yes: Value, no: Value, dtype: DType) -> Value:
         if yes == no:
@@ -425,10 +439,14 @@ class Elements:
         if name == "pow":
             exponent = const_value(node.args[1])
             if exponent is not None and exponent == int(np.real(exponent)) and abs(exponent) <= 64:
-                return complex.integer_power(self.builder, pairs[0], int(np.real(exponent)), real_name(common))
+                return complex.integer_power(
+                    self.builder, pairs[0], int(np.real(exponent)), real_name(common)
+                )
         result = complex.parts(self.builder, name, pairs, real_name(common))
         if result is None:
-            raise unsupported(graph, node, f"{name} of complex numbers", "take the real part, or use float arguments")
+            raise unsupported(
+                graph, node, f"{name} of complex numbers", "take the real part, or use float arguments"
+            )
         return result
 
     def product(self, a: Value, b: Value, dtype: DType) -> Value:

@@ -1,7 +1,7 @@
 """C functions from outside that generated code calls by name: from the C library and from SciPy.
 
-Generated text holds names such as ``cr_gamma``, never addresses. `resolve` finds the names in a text and makes them
-known; SciPy is imported only when a text needs a function of it.
+Generated text holds names such as ``cr_gamma``, never addresses. `resolve` finds the names in a text and
+makes them known; SciPy is imported only when a text needs a function of it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .native import define_symbols
 class Extern(NamedTuple):
     """An outside function ``double symbol(double, …)``.
 
-    ``source`` is its name in the C library, or in ``scipy.special.cython_special``, whose functions may take one more
-    argument, an int that does nothing.
+    ``source`` is its name in the C library, or in ``scipy.special.cython_special``, whose functions may take
+    one more argument, an int that does nothing.
     """
 
     symbol: str
@@ -53,7 +53,7 @@ _NAMES: Final = re.compile(r"^declare [^@\n]*@(cr_\w+)\(", re.MULTILINE)
 
 
 def resolve(ir_text: str) -> None:
-    """Make the outside functions that LLVM text declares known to the compiler; to be called before it is compiled.
+    """Make the outside functions that LLVM text declares known to the compiler, before it is compiled.
 
     Raises ImportError where SciPy is needed and missing.
     """
@@ -96,6 +96,8 @@ def _scipy_address(name: str) -> int:
     get_pointer.restype, get_pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
     signature = get_name(capsule)
     if signature is None or not signature.startswith(b"double (double"):
-        raise ImportError(f"scipy.special.cython_special.{name} has the signature {signature!r}, not one of doubles")
+        raise ImportError(
+            f"scipy.special.cython_special.{name} has the signature {signature!r}, not one of doubles"
+        )
     pointer: int = get_pointer(capsule, signature)
     return pointer

@@ -1,9 +1,10 @@
 """Which nodes of a graph are stored, and which loops are one.
 
-Elementwise nodes and views are *virtual*: computed where they are read, inside the loop of their reader. Results of
-reductions and of structured ops, and what several loops read and is dear to recompute, are *stored*. Everything that is
-computed by a loop is a `Root` (something to store, or a reduction); roots of one iteration space at one *stage* (the
-number of loops that must have ended before) share a loop. The plan depends on the graph's structure only.
+Elementwise nodes and views are *virtual*: computed where they are read, inside the loop of their reader.
+Results of reductions and of structured ops, and what several loops read and is dear to recompute, are
+*stored*. Everything that is computed by a loop is a `Root` (something to store, or a reduction); roots of one
+iteration space at one *stage* (the number of loops that must have ended before) share a loop. The plan
+depends on the graph's structure only.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ..graph.dim import Dim, Shape
-from ..graph.dtype import is_complex, is_float
-from ..graph.node import Graph, Node
-from ..graph.op import (
+from chainrule.graph.dim import Dim, Shape
+from chainrule.graph.dtype import is_complex
+from chainrule.graph.node import Graph, Node
+from chainrule.graph.op import (
     Broadcast,
     Call,
     Callback,
@@ -44,9 +45,11 @@ from ..graph.op import (
     Stop,
     Transpose,
     Type,
-)
+)  # fmt: skip
 
-__all__ = ["Fused", "Group", "Plan", "Root", "Step", "contract_space", "is_array", "plan"]
+from .fma import Fused, fused_products
+
+__all__ = ["Group", "Plan", "Root", "Step", "contract_space", "is_array", "plan"]
 
 LEAVES = (Input, Const, SizeOf, Iota)
 ELEMENTWISE = (Scalar, Cast, Stop)
@@ -61,32 +64,25 @@ MANY_PIECES = 4
 SCALAR_READERS = 8
 """So many elements read one by one make it worth storing the whole array."""
 
-_CHEAP = frozenset(
-    """add sub mul neg abs square sign copysign floor ceil trunc round maximum minimum where lt le gt ge eq ne logical_and
-    logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not shift_left shift_right isfinite
-    isnan isinf signbit real imag conj complex""".split()
-)
+_CHEAP = frozenset({
+    "add", "sub", "mul", "neg", "abs", "square", "sign", "copysign", "floor", "ceil", "trunc", "round",
+    "maximum", "minimum", "where", "lt", "le", "gt", "ge", "eq", "ne",
+    "isfinite", "isnan", "isinf", "signbit",
+    "logical_and", "logical_or", "logical_xor", "logical_not",
+    "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not",
+    "shift_left", "shift_right", "real", "imag", "conj", "complex",
+})  # fmt: skip
 _MIDDLE = {"div": 4, "reciprocal": 4, "sqrt": 4, "floordiv": 8, "mod": 8, "fmod": 8}
 _ELEMENTARY = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Fused:
-    """a·b + c in place of a sum or difference: signs of the product and of ``c``."""
-
-    a: Node
-    b: Node
-    c: Node
-    negative_product: bool
-    negative_addend: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Root:
     """Something that a loop over ``space`` leaves behind.
 
-    A store: ``node`` goes ``into`` the buffer of a node, or of an output by its number, to ``starts + steps·index``. A
-    reduction: ``node`` is the `Reduce` or `Contract`, ``axes`` are the axes of the space that it reduces.
+    A store: ``node`` goes ``into`` the buffer of a node, or of an output by its number, to ``starts +
+    steps·index``. A reduction: ``node`` is the `Reduce` or `Contract`, ``axes`` are the axes of the space
+    that it reduces.
     """
 
     node: Node
@@ -106,7 +102,7 @@ Key: TypeAlias = tuple[object, ...]
 
 @dataclass(slots=True)
 class Group:
-    """Roots that share the loops over ``space``; ``axes`` where all of them reduce the same, not just trailing, axes."""
+    """Roots that share the loops over ``space``. ``axes``: those that all reduce, if not the last ones."""
 
     space: Shape
     kind: str  # "natural", "reduce", "contract", "serial"
@@ -127,6 +123,8 @@ class Plan:
     scalars: list[list[Node]]
     steps: list[list[Step]]
     roots_left: dict[Node, int]  # stored node → how many roots have still to fill it
+    ready: dict[Node, int]  # the stage from which on the node can be computed in a loop, or is known
+    after: dict[Node, int]  # the stage from which on all of it is in memory
 
 
 def is_array(node: Node) -> bool:
@@ -167,16 +165,18 @@ class _Planner:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.nodes = graph, graph.nodes
         self.number = {node: i for i, node in enumerate(self.nodes)}
-        self.stored: set[Node] = {n for n in self.nodes if is_array(n) and type(n.op) in (*REDUCTIONS, *OPAQUE, Project)}
+        self.stored: set[Node] = {
+            n for n in self.nodes if is_array(n) and type(n.op) in (*REDUCTIONS, *OPAQUE, Project)
+        }
         self.stored |= {n for n in graph.outputs if is_array(n) and type(n.op) not in LEAVES}
-        self.ready: dict[Node, int] = {}  # the stage from which on the node can be computed in a loop (or is known)
-        self.after: dict[Node, int] = {}  # the stage from which on all of it is in memory, or virtual
+        self.ready: dict[Node, int] = {}
+        self.after: dict[Node, int] = {}
         self.contexts: dict[Node, set[int]] = {n: set() for n in self.nodes}
         self.ids: dict[Key, int] = {}
         self.of_scalar: set[int] = set()  # contexts that read single elements outside any loop
 
     def plan(self) -> Plan:
-        absorbed, fused = _fused_products(self.graph)
+        absorbed, fused = fused_products(self.graph)
         self.stages()
         self.store_what_is_dear()
         self.stages()
@@ -190,9 +190,15 @@ class _Planner:
                 continue
             if type(node.op) in OPAQUE:
                 if isinstance(node.op, Scatter):
-                    self.add(Root(node.args[0], node.shape, into=node), self.stage_of_base(node), groups, steps, roots)
+                    self.add(
+                        Root(node.args[0], node.shape, into=node),
+                        self.stage_of_base(node),
+                        groups,
+                        steps,
+                        roots,
+                    )
                 steps[self.ready[node] - 1].append(node)
-            elif type(node.op) in REDUCTIONS or node in self.stored and type(node.op) is not Project:
+            elif type(node.op) in REDUCTIONS or (node in self.stored and type(node.op) is not Project):
                 for stage, root in self.roots(node):
                     self.add(root, stage, groups, steps, roots)
             elif isinstance(node.type, Type) and not node.type.shape:
@@ -204,10 +210,12 @@ class _Planner:
                     stage = self.ready[node] if type(node.op) in (*ELEMENTWISE, *VIEWS) else self.after[node]
                     self.add(Root(node, node.shape, into=k), stage, groups, steps, roots)
                 seen.add(node)
-        return Plan(self.stored, fused, scalars, steps, roots)
+        return Plan(self.stored, fused, scalars, steps, roots, self.ready, self.after)
 
     @staticmethod
-    def add(root: Root, stage: int, groups: dict[Key, Group], steps: list[list[Step]], roots: dict[Node, int]) -> None:
+    def add(
+        root: Root, stage: int, groups: dict[Key, Group], steps: list[list[Step]], roots: dict[Node, int]
+    ) -> None:
         kind, axes, detail = classify(root)
         key = (stage, root.space, kind, axes, detail)
         group = groups.get(key)
@@ -218,7 +226,7 @@ class _Planner:
         if isinstance(root.into, Node):
             roots[root.into] = roots.get(root.into, 0) + 1
 
-    # --- stages -------------------------------------------------------------------------------------------------------
+    # --- stages -------------------------------------------------------------------------------------------
 
     def stages(self) -> None:
         """``ready`` and ``after`` of every node, for what is stored now."""
@@ -273,13 +281,13 @@ class _Planner:
             ]
         return [(stage, Root(node, node.shape, (), node))]
 
-    # --- what is dear ---------------------------------------------------------------------------------------------------
+    # --- what is dear -------------------------------------------------------------------------------------
 
     def store_what_is_dear(self) -> None:
         """Adds to ``stored`` what would be computed in several loops, or at several indices, at a high cost.
 
-        A *context* is a loop together with the way of views from it to a node. Contexts flow from readers to what
-        they read, so one pass in reverse order decides.
+        A *context* is a loop together with the way of views from it to a node. Contexts flow from readers to
+        what they read, so one pass in reverse order decides.
         """
         cost = self.costs()
         for node in reversed(self.nodes):
@@ -292,7 +300,7 @@ class _Planner:
                 often = in_loops > 1 or len(contexts) >= SCALAR_READERS
                 pieces = type(node.op) in (Concatenate, Insert) and in_loops > 0
                 many = pieces and len(node.args) > MANY_PIECES
-                if (often or pieces) and cost[node] >= DEAR or many:
+                if ((often or pieces) and cost[node] >= DEAR) or many:
                     self.stored.add(node)
             if node in self.stored:
                 self.read_by_root(node)
@@ -403,40 +411,3 @@ def classify(root: Root) -> tuple[str, tuple[int, ...], object]:
     if root.axes == tuple(range(rank - len(root.axes), rank)):
         return "natural", (), None
     return "reduce", root.axes, None
-
-
-def _fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused]]:
-    """The products that only one sum reads, and the sums that they become one operation with."""
-    uses: dict[Node, int] = {}
-    for node in graph.nodes:
-        for arg in node.args:
-            uses[arg] = uses.get(arg, 0) + 1
-    for node in graph.outputs:
-        uses[node] = uses.get(node, 0) + 1
-    absorbed: set[Node] = set()
-    fused: dict[Node, Fused] = {}
-    for node in graph.nodes:
-        op = node.op
-        if type(op) is not Scalar or op.name not in ("add", "sub") or not is_float(node.dtype):
-            continue
-        for k, product in enumerate(node.args):
-            factors = _factors(product)
-            if factors is None or uses[product] > 1 or product.shape != node.shape or product.dtype != node.dtype:
-                continue
-            other = node.args[1 - k]
-            if other is product:
-                continue
-            minus = op.name == "sub"
-            fused[node] = Fused(*factors, other, minus and k == 1, minus and k == 0)
-            absorbed.add(product)
-            break
-    return absorbed, fused
-
-
-def _factors(node: Node) -> tuple[Node, Node] | None:
-    if type(node.op) is Scalar:
-        if node.op.name == "mul":
-            return node.args[0], node.args[1]
-        if node.op.name == "square":
-            return node.args[0], node.args[0]
-    return None

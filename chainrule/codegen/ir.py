@@ -1,15 +1,16 @@
 """LoopIR: loops over flat buffers, what every emitter (LLVM, C, CUDA C) reads.
 
-Values are real scalars: bool, int32, int64, float32, float64 (a complex value is a pair of them; a complex buffer
-is a float buffer with interleaved parts). Inside a ``lanes`` loop an emitter gives each value one element per lane.
-``For``, ``While`` and ``If`` hold blocks; names are unique in a kernel; ``verify`` checks what is said here.
+Values are real scalars: bool, int32, int64, float32, float64 (a complex value is a pair of them; a complex
+buffer is a float buffer with interleaved parts). Inside a ``lanes`` loop an emitter gives each value one
+element per lane. ``For``, ``While`` and ``If`` hold blocks; names are unique in a kernel; ``verify`` checks
+what is said here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Union
+from typing import Final
 from typing import Literal as Choice
 
 from chainrule.graph.dim import Dim
@@ -20,7 +21,7 @@ DTypeName = Choice["bool", "int32", "int64", "float32", "float64"]
 LANES: Final = 16
 """The width of ``lanes`` loops: two AVX-512 registers of doubles, so that sums do not wait for each other."""
 
-# --- expressions ----------------------------------------------------------------------------------------------------------
+# --- expressions --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """A primitive of the table by name, on real values; integer index arithmetic uses add, sub, mul, floordiv, mod, ... too."""
+    """A primitive of the table by name, on real values; index arithmetic has add, mul, floordiv, ... too."""
 
     name: str
     args: tuple[Expr, ...]
@@ -60,7 +61,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Fma:
-    """a·b + c, rounded once where the target has the instruction; made explicitly, so that every tier gives the same bits."""
+    """a·b + c, rounded once where the target can; explicit, so that every tier gives the same bits."""
 
     a: Expr
     b: Expr
@@ -76,9 +77,9 @@ class Cast:
     dtype: DTypeName
 
 
-Expr = Union[Var, Literal, Load, Apply, Fma, Cast]
+Expr = Var | Literal | Load | Apply | Fma | Cast
 
-# --- statements -----------------------------------------------------------------------------------------------------------
+# --- statements ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Declare:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """A new value for a declared variable. Never inside a ``lanes`` loop for a variable declared outside it."""
+    """A new value for a declared variable; never inside a ``lanes`` loop for one declared outside it."""
 
     name: Name
     value: Expr
@@ -107,7 +108,7 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Combines a value into the reduction ``name`` of the enclosing loop that declares it (where ``guard`` holds)."""
+    """Combines a value into the reduction ``name`` of an enclosing loop (where ``guard`` holds)."""
 
     name: Name
     value: Expr
@@ -126,9 +127,10 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Alloc:
-    """``count`` elements of scratch memory, uninitialised, for the rest of the kernel; the workspace holds them all.
+    """``count`` elements of uninitialised scratch memory, for the rest of the kernel, in its workspace.
 
-    Inside a ``lanes`` loop each lane has ``count`` elements of its own. ``workspace.layout`` says what lies where.
+    Inside a ``lanes`` loop each lane has ``count`` elements of its own. ``workspace.layout`` says what lies
+    where.
     """
 
     buffer: Name
@@ -140,8 +142,9 @@ class Alloc:
 class Reduction:
     """A variable declared outside the loop, into which the loop accumulates.
 
-    In a ``lanes`` loop each lane has its own accumulator; at the end they are combined as a balanced tree, in a fixed
-    order (lane k with lane k + width/2, again and again), and then combined with the variable's value before the loop.
+    In a ``lanes`` loop each lane has its own accumulator; at the end they are combined as a balanced tree, in
+    a fixed order (lane k with lane k + width/2, again and again), and then combined with the variable's value
+    before the loop.
     """
 
     name: Name
@@ -153,8 +156,8 @@ class Reduction:
 class For:
     """index = 0 … extent−1.
 
-    ``serial``: in order. ``lanes``: ``width`` consecutive indices at a time, the last step masked; iterations are
-    independent but for the reductions. ``parallel``: independent iterations that may run in threads.
+    ``serial``: in order. ``lanes``: ``width`` consecutive indices at a time, the last step masked; iterations
+    are independent but for the reductions. ``parallel``: independent iterations that may run in threads.
     """
 
     index: Name
@@ -167,7 +170,7 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class While:
-    """Runs ``head``, stops if ``condition`` is false, runs ``body``, and again; both see what ``head`` binds."""
+    """Runs ``head``, stops if ``condition`` is false, runs ``body``, again; both see what ``head`` binds."""
 
     head: Block
     condition: Expr
@@ -188,24 +191,24 @@ class Break:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An external C function: ``symbol(args…)``; an argument is an expression or the name of a buffer (its address)."""
+    """An external C function: ``symbol(args…)``; an argument is an expression or a buffer (its address)."""
 
     symbol: str
     args: tuple[Expr | Name, ...]
 
 
-Stmt = Union[Let, Declare, Assign, Accumulate, Store, Alloc, For, While, If, Break, Call]
+Stmt = Let | Declare | Assign | Accumulate | Store | Alloc | For | While | If | Break | Call
 Block = tuple[Stmt, ...]
 
-# --- kernels --------------------------------------------------------------------------------------------------------------
+# --- kernels ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One C parameter: ``scalar`` by value, ``array`` a const pointer, ``size`` an int64, ``result`` a pointer.
+    """A C parameter: ``scalar`` by value, ``array`` a const pointer, ``size`` an int64, ``result`` a pointer.
 
-    ``dtype`` is that of the elements in memory (bool: one byte each). A complex argument is two scalar parameters
-    (re, im), or one float array with interleaved parts.
+    ``dtype`` is that of the elements in memory (bool: one byte each). A complex argument is two scalar
+    parameters (re, im), or one float array with interleaved parts.
     """
 
     name: Name
@@ -215,14 +218,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """``void name(parameters…[, workspace])``: the C ABI. Arrays do not overlap. ``workspace``: bytes for all ``Alloc``."""
+    """C: ``void name(parameters…[, workspace])``. Arrays do not overlap; ``workspace`` is in bytes."""
 
     name: str
     parameters: tuple[Parameter, ...]
     body: Block
     workspace: Dim = 0
 
-# --- traversal ------------------------------------------------------------------------------------------------------------
+# --- traversal ----------------------------------------------------------------------------------------------
 
 
 def operands(expr: Expr) -> tuple[Expr, ...]:

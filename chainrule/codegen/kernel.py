@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import cast
 
-from ..graph.dim import Atom, Dim, Size
-from ..graph.node import Graph
-from ..graph.op import Type
+from chainrule.graph.dim import Atom, Dim, Size
+from chainrule.graph.node import Graph
+from chainrule.graph.op import Type
+
 from . import ir
 from .lower import lower, size_names
-from .signature import DTYPES, Argument, Dtype, Signature, SizeExpr, Tree
+from .signature import DTYPES, Argument, Signature, SizeExpr, Tree
 from .unsupported import Unsupported
 
 __all__ = ["CompiledKernel", "Unsupported", "compile_graph"]
@@ -32,8 +32,8 @@ class CompiledKernel:
 def compile_graph(graph: Graph, name: str, hidden: int = 0, tree: Tree | None = None) -> CompiledKernel:
     """The native kernel of a graph, of which the last ``hidden`` inputs are hidden ones.
 
-    ``tree`` says how a caller gets the results (default: the one result, or a tuple of them). Raises `Unsupported` for
-    what has no native code, with the place in the user's program.
+    ``tree`` says how a caller gets the results (default: the one result, or a tuple of them). Raises
+    `Unsupported` for what has no native code, with the place in the user's program.
 
     >>> from chainrule.codegen.function import call
     >>> from chainrule.graph.dtype import FLOAT64
@@ -80,8 +80,10 @@ def _input(kind: Type, name: str) -> Argument:
 
 def _argument(kind: Type, what: str) -> Argument:
     if kind.dtype.name not in DTYPES:
-        raise Unsupported(f"{what} has elements of type {kind.dtype.name}; native kernels take {', '.join(DTYPES)}")
-    return Argument(cast(Dtype, kind.dtype.name), tuple(_size(d) for d in kind.shape))
+        raise Unsupported(
+            f"{what} has elements of type {kind.dtype.name}; native kernels take {', '.join(DTYPES)}"
+        )
+    return Argument(kind.dtype.name, tuple(_size(d) for d in kind.shape))
 
 
 def _is_name(dim: Size) -> bool:

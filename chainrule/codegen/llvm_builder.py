@@ -1,28 +1,27 @@
-"""LLVM text: types, literals, functions and modules, and the elementary functions of `vecmath` as LLVM functions.
+"""LLVM text: types, literals, functions and modules.
 
-A `Code` collects the lines of one function. Operands are plain text without their type. The same methods serve
-scalars (`lanes` 1) and vectors, so what is written over them is written once.
+A `Code` collects the lines of one function. Operands are plain text without their type. The same methods
+serve scalars (`lanes` 1) and vectors, so what is written over them is written once.
 """
 
 from __future__ import annotations
 
-import functools
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 from .ir import DTypeName, Literal
-from .vecmath import FUNCTIONS
-from .vecmath_polygamma import polygamma
 
-# --- types and literals ---------------------------------------------------------------------------------------------------
+# --- types and literals -------------------------------------------------------------------------------------
 
 SCALAR: Final[dict[str, str]] = {
     "bool": "i1", "int32": "i32", "int64": "i64", "float32": "float", "float64": "double",
 }  # fmt: skip
 MEMORY: Final[dict[str, str]] = {**SCALAR, "bool": "i8"}
-SUFFIX: Final[dict[str, str]] = {"bool": "i1", "int32": "i32", "int64": "i64", "float32": "f32", "float64": "f64"}
+SUFFIX: Final[dict[str, str]] = {
+    "bool": "i1", "int32": "i32", "int64": "i64", "float32": "f32", "float64": "f64",
+}  # fmt: skip
 ALIGN: Final[dict[str, int]] = {"bool": 1, "int32": 4, "int64": 8, "float32": 4, "float64": 8}
 
 
@@ -56,7 +55,7 @@ def literal_text(literal: Literal) -> str:
         case "float64":
             return f"0x{literal.bits:016X}"
         case "float32":
-            if literal.bits & 0x7FFFFFFF > 0x7F800000:  # a NaN: widened by hand, since a conversion may change its payload
+            if literal.bits & 0x7FFFFFFF > 0x7F800000:  # NaN: a conversion might change its payload
                 sign, payload = literal.bits >> 31, literal.bits & 0x7FFFFF
                 return f"0x{sign << 63 | 0x7FF << 52 | payload << 29:016X}"
             return float_text(struct.unpack("<f", struct.pack("<I", literal.bits))[0])
@@ -93,7 +92,7 @@ def vector_constant(texts: Iterable[str], dtype: DTypeName) -> str:
     return "<" + ", ".join(f"{SCALAR[dtype]} {text}" for text in texts) + ">"
 
 
-# --- modules --------------------------------------------------------------------------------------------------------------
+# --- modules ------------------------------------------------------------------------------------------------
 
 WIDE: Final = 'nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512"'
 ATTRIBUTES: Final = (
@@ -106,11 +105,11 @@ ATTRIBUTES: Final = (
 )
 INLINE, NOINLINE, COLD = "#1", "#2", "#3"
 MAX_INLINED: Final = 24
-"""A function that is called from more places than this is not inlined, so that code stays linear in the kernel."""
+"""A function that is called from more places is not inlined, so that code stays linear in the kernel."""
 
 
 class Definition(NamedTuple):
-    """A helper function: the text between its attributes and its braces, which depend on how often it is called."""
+    """A helper function; its attributes depend on how often it is called."""
 
     head: str
     body: str
@@ -150,7 +149,7 @@ class Module:
         return "\n".join(parts) + "\n"
 
 
-# --- functions ------------------------------------------------------------------------------------------------------------
+# --- functions ----------------------------------------------------------------------------------------------
 
 Lines: TypeAlias = "list[str | Lines]"
 
@@ -238,7 +237,9 @@ class Code:
         """A scalar operand in every lane."""
         vector = f"<{lanes} x {type_}>"
         first = self.let(f"insertelement {vector} poison, {type_} {operand}, i32 0", to)
-        return self.let(f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer", to)
+        return self.let(
+            f"shufflevector {vector} {first}, {vector} poison, <{lanes} x i32> zeroinitializer", to
+        )
 
     def text(self) -> str:
         return "\n".join(_flatten(self.lines))
@@ -262,220 +263,3 @@ def _flatten(lines: Lines) -> list[str]:
         else:
             flat.extend(_flatten(line))
     return flat
-
-
-# --- elementary functions -------------------------------------------------------------------------------------------------
-
-
-class LaneOps:
-    """`vecmath.Ops` over a `Code`: float64 and int64 operands are texts, masks are texts of ``i1``."""
-
-    def __init__(self, code: Code, lanes: int) -> None:
-        self.code = code
-        self.lanes = lanes
-        self._float = type_of("float64", lanes)
-        self._int = type_of("int64", lanes)
-        self._mask = type_of("bool", lanes)
-
-    def const(self, value: float, /) -> str:
-        return constant(value, "float64", self.lanes)
-
-    def iconst(self, value: int, /) -> str:
-        signed = (value + (1 << 63)) % (1 << 64) - (1 << 63)
-        return constant(signed, "int64", self.lanes)
-
-    def _of_floats(self, instruction: str, a: str, b: str) -> str:
-        return self.code.let(f"{instruction} {self._float} {a}, {b}")
-
-    def _of_ints(self, instruction: str, a: str, b: str) -> str:
-        return self.code.let(f"{instruction} {self._int} {a}, {b}")
-
-    def _of_masks(self, instruction: str, a: str, b: str) -> str:
-        return self.code.let(f"{instruction} {self._mask} {a}, {b}")
-
-    def _intrinsic(self, name: str, *operands: str) -> str:
-        return self.code.intrinsic(name, "float64", self.lanes, *operands)
-
-    def add(self, a: str, b: str, /) -> str:
-        return self._of_floats("fadd", a, b)
-
-    def sub(self, a: str, b: str, /) -> str:
-        return self._of_floats("fsub", a, b)
-
-    def mul(self, a: str, b: str, /) -> str:
-        return self._of_floats("fmul", a, b)
-
-    def div(self, a: str, b: str, /) -> str:
-        return self._of_floats("fdiv", a, b)
-
-    def neg(self, a: str, /) -> str:
-        return self.code.let(f"fneg {self._float} {a}")
-
-    def fma(self, a: str, b: str, c: str, /) -> str:
-        return self._intrinsic("fma", a, b, c)
-
-    def sqrt(self, a: str, /) -> str:
-        return self._intrinsic("sqrt", a)
-
-    def abs(self, a: str, /) -> str:
-        return self._intrinsic("fabs", a)
-
-    def floor(self, a: str, /) -> str:
-        return self._intrinsic("floor", a)
-
-    def rint(self, a: str, /) -> str:
-        return self._intrinsic("roundeven", a)
-
-    def copysign(self, magnitude: str, sign: str, /) -> str:
-        return self._intrinsic("copysign", magnitude, sign)
-
-    def bits(self, a: str, /) -> str:
-        return self.code.let(f"bitcast {self._float} {a} to {self._int}")
-
-    def double(self, a: str, /) -> str:
-        return self.code.let(f"bitcast {self._int} {a} to {self._float}")
-
-    def iadd(self, a: str, b: str, /) -> str:
-        return self._of_ints("add", a, b)
-
-    def isub(self, a: str, b: str, /) -> str:
-        return self._of_ints("sub", a, b)
-
-    def iand(self, a: str, b: str, /) -> str:
-        return self._of_ints("and", a, b)
-
-    def ior(self, a: str, b: str, /) -> str:
-        return self._of_ints("or", a, b)
-
-    def ixor(self, a: str, b: str, /) -> str:
-        return self._of_ints("xor", a, b)
-
-    def shl(self, a: str, count: int, /) -> str:
-        return self._of_ints("shl", a, self.iconst(count))
-
-    def ashr(self, a: str, count: int, /) -> str:
-        return self._of_ints("ashr", a, self.iconst(count))
-
-    def lshr(self, a: str, count: int, /) -> str:
-        return self._of_ints("lshr", a, self.iconst(count))
-
-    def lt(self, a: str, b: str, /) -> str:
-        return self._of_floats("fcmp olt", a, b)
-
-    def le(self, a: str, b: str, /) -> str:
-        return self._of_floats("fcmp ole", a, b)
-
-    def gt(self, a: str, b: str, /) -> str:
-        return self._of_floats("fcmp ogt", a, b)
-
-    def ge(self, a: str, b: str, /) -> str:
-        return self._of_floats("fcmp oge", a, b)
-
-    def eq(self, a: str, b: str, /) -> str:
-        return self._of_floats("fcmp oeq", a, b)
-
-    def ne(self, a: str, b: str, /) -> str:
-        return self._of_floats("fcmp une", a, b)
-
-    def unordered(self, a: str, /) -> str:
-        return self._of_floats("fcmp uno", a, a)
-
-    def ieq(self, a: str, b: str, /) -> str:
-        return self._of_ints("icmp eq", a, b)
-
-    def ilt(self, a: str, b: str, /) -> str:
-        return self._of_ints("icmp slt", a, b)
-
-    def select(self, mask: str, a: str, b: str, /) -> str:
-        return self.code.let(f"select {self._mask} {mask}, {self._float} {a}, {self._float} {b}")
-
-    def iselect(self, mask: str, a: str, b: str, /) -> str:
-        return self.code.let(f"select {self._mask} {mask}, {self._int} {a}, {self._int} {b}")
-
-    def mask_and(self, a: str, b: str, /) -> str:
-        return self._of_masks("and", a, b)
-
-    def mask_or(self, a: str, b: str, /) -> str:
-        return self._of_masks("or", a, b)
-
-    def mask_not(self, a: str, /) -> str:
-        return self._of_masks("xor", a, constant(True, "bool", self.lanes))
-
-    def any(
-        self, mask: str, rare: Callable[..., tuple[str, ...]], args: tuple[str, ...], default: tuple[str, ...], /
-    ) -> tuple[str, ...]:
-        """A branch around a call of ``rare``, which is a function of the module."""
-        code = self.code
-        symbol = _rare_function(code.module, rare, len(args), len(default), self.lanes)
-        slow, join, before = code.fresh(), code.fresh(), code.block
-        code.branch(code.any_lane(mask, self.lanes), slow, join, rare=True)
-        code.start(slow)
-        results = code.call(symbol, _tuple_type(self.lanes, len(default)), [(self._float, arg) for arg in args])
-        chosen = []
-        for i, usual in enumerate(default):
-            value = code.let(f"extractvalue {_tuple_type(self.lanes, len(default))} {results}, {i}")
-            chosen.append(self.select(mask, value, usual))
-        code.jump(join)
-        code.start(join)
-        return tuple(
-            code.let(f"phi {self._float} [ {usual}, %{before} ], [ {value}, %{slow} ]")
-            for usual, value in zip(default, chosen, strict=True)
-        )
-
-
-def _tuple_type(lanes: int, count: int) -> str:
-    return "{ " + ", ".join([type_of("float64", lanes)] * count) + " }"
-
-
-def _parameters(lanes: int, count: int) -> str:
-    return ", ".join(f"{type_of('float64', lanes)} %a{i}" for i in range(count))
-
-
-def _rare_function(
-    module: Module, rare: Callable[..., tuple[str, ...]], arity: int, count: int, lanes: int
-) -> str:
-    symbol = f"{rare.__name__}.{suffix('float64', lanes)}"
-    if symbol not in module.definitions:
-        code = Code(module)
-        result = "poison"
-        values = rare(LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
-        for i, value in enumerate(values):
-            result = code.let(
-                f"insertvalue {_tuple_type(lanes, count)} {result}, {type_of('float64', lanes)} {value}, {i}"
-            )
-        code.do(f"ret {_tuple_type(lanes, count)} {result}")
-        head = f"define internal {_tuple_type(lanes, count)} @{symbol}({_parameters(lanes, arity)})"
-        module.definitions[symbol] = Definition(head, code.text(), COLD)
-    return symbol
-
-
-def has_lane_code(name: str) -> bool:
-    """Whether a primitive is a function of `vecmath`; ``polygamma3`` is that of order 3."""
-    return name in FUNCTIONS or name.startswith("polygamma")
-
-
-def _emitter(name: str) -> Callable[..., Any]:
-    return FUNCTIONS[name] if name in FUNCTIONS else polygamma(int(name.removeprefix("polygamma")))
-
-
-@functools.cache
-def _elementary(name: str, arity: int, lanes: int) -> Module:
-    """A module with one elementary function, kept because making its text costs more than using it."""
-    module = Module()
-    code = Code(module)
-    value: Any = _emitter(name)(LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
-    type_ = type_of("float64", lanes)
-    code.do(f"ret {type_} {value}")
-    symbol = f"{name}.{suffix('float64', lanes)}"
-    head = f"define internal {type_} @{symbol}({_parameters(lanes, arity)})"
-    module.definitions[symbol] = Definition(head, code.text(), INLINE)
-    return module
-
-
-def call_elementary(code: Code, name: str, operands: Sequence[str], lanes: int) -> str:
-    """An elementary function of `vecmath` on float64 operands, by a function such as ``@exp.v8f64``."""
-    symbol = f"{name}.{suffix('float64', lanes)}"
-    if symbol not in code.module.definitions:
-        code.module.include(_elementary(name, len(operands), lanes))
-    type_ = type_of("float64", lanes)
-    return code.call(symbol, type_, [(type_, operand) for operand in operands])

@@ -1,9 +1,9 @@
 """The expressions of a kernel as LLVM text, and what is known while emitting: names, masks, the loops around.
 
-Scalars are SSA values, declared variables are stack slots that LLVM's passes turn into registers. Inside a ``lanes``
-loop what differs between lanes is a vector. What does not stays a scalar and is splat where a vector needs it; what
-comes from outside is splat before the loop. An index that is affine in the lane stays the scalar of lane 0 and its
-stride, so that neighbours are read with one load.
+Scalars are SSA values, declared variables are stack slots that LLVM's passes turn into registers. Inside a
+``lanes`` loop what differs between lanes is a vector. What does not stays a scalar and is splat where a
+vector needs it; what comes from outside is splat before the loop. An index that is affine in the lane stays
+the scalar of lane 0 and its stride, so that neighbours are read with one load.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from chainrule.graph.dim import Atom, Dim, Size
 
 from . import ir
 from .divergence import Divergence
-from .ir import DTypeName, Expr, Name
+from .ir import Block, DTypeName, Expr, Name
 from .llvm_builder import Code, Lines, Module, constant, literal_number, literal_text, type_of
 from .llvm_memory import Buffer, Value, load_lanes, load_one, spread
 from .llvm_primitives import apply, convert, fused_multiply_add, select
+from .llvm_vecmath import call_sincos
 
-# --- state ----------------------------------------------------------------------------------------------------------------
+# --- state --------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -35,7 +36,9 @@ class Variable:
 
 @dataclass(slots=True)
 class Loop:
-    """A loop that ``Break`` may leave: where to go on after it, and the address of its running lanes if lanes part in it."""
+    """A loop that ``Break`` may leave: where to go on after it, and the address of its running lanes if lanes
+    part in it.
+    """
 
     exit: str
     active: str | None = None
@@ -54,7 +57,6 @@ class Lanes:
     splats: dict[str, str] = field(default_factory=dict)
 
 
-
 class Expressions:
     """Emits expressions into the code of one function, and knows the names that they use."""
 
@@ -64,6 +66,8 @@ class Expressions:
         self.variables: dict[Name, Variable] = {}
         self.buffers: dict[Name, Buffer] = {}
         self.lanes: Lanes | None = None
+        self.sincos: frozenset[Name] = frozenset()
+        self._both: dict[tuple[str, int, str], tuple[str, str]] = {}
 
     def dim(self, dim: Dim) -> str:
         """A size as an ``i64`` operand."""
@@ -86,7 +90,7 @@ class Expressions:
     def _integer(self, name: str, a: str, b: str) -> str:
         return apply(self.code, name, [a, b], ["int64", "int64"], "int64", 1)
 
-    # --- expressions ------------------------------------------------------------------------------------------------------
+    # --- expressions ----------------------------------------------------------------------------------------
 
     def value(self, root: Expr) -> Value:
         """Emit an expression, innermost parts first, without recursion."""
@@ -131,7 +135,11 @@ class Expressions:
                 if given.dtype == expr.dtype:
                     return given
                 lanes = self._common_lanes(arguments)
-                return Value(convert(self.code, self.at(given, lanes), given.dtype, expr.dtype, lanes), expr.dtype, lanes)
+                return Value(
+                    convert(self.code, self.at(given, lanes), given.dtype, expr.dtype, lanes),
+                    expr.dtype,
+                    lanes,
+                )
             case ir.Var() | ir.Literal():
                 return self._leaf(expr)
             case _:
@@ -147,8 +155,17 @@ class Expressions:
         stride = _stride(name, arguments)
         lanes = 1 if stride is not None else self._common_lanes(arguments)
         operands = [value.text if stride is not None else self.at(value, lanes) for value in arguments]
+        if name in ("sin", "cos") and _variable_name(expr) in self.sincos:
+            return Value(self._sin_or_cos(name, operands[0], lanes), expr.dtype, lanes)
         text = apply(self.code, name, operands, [value.dtype for value in arguments], expr.dtype, lanes)
         return Value(text, expr.dtype, lanes, stride or 0)
+
+    def _sin_or_cos(self, name: str, operand: str, lanes: int) -> str:
+        """One of both, computed together; the other one is kept for the rest of the block."""
+        key = (operand, lanes, self.code.block)
+        if key not in self._both:
+            self._both[key] = call_sincos(self.code, operand, lanes)
+        return self._both[key][name == "cos"]
 
     def _common_lanes(self, arguments: Sequence[Value]) -> int:
         if self.lanes is None or all(value.uniform for value in arguments):
@@ -156,7 +173,7 @@ class Expressions:
         return self.lanes.width
 
     def at(self, value: Value, lanes: int) -> str:
-        """The operand with a number of lanes. What comes from before the loop is splat before the loop, once."""
+        """The operand with a number of lanes; what comes from before the loop is splat before it, once."""
         if value.lanes == lanes:
             return value.text
         state = self.lanes
@@ -182,7 +199,7 @@ class Expressions:
             return Value(select(self.code, mask, every, zero, buffer.dtype, lanes), buffer.dtype, lanes)
         return Value(load_lanes(self.code, buffer, index, mask, lanes), buffer.dtype, lanes)
 
-    # --- masks and variables ----------------------------------------------------------------------------------------------
+    # --- masks and variables --------------------------------------------------------------------------------
 
     def narrowed(self, guard: Value | None) -> str | None:
         """The mask of the running lanes for which a guard holds."""
@@ -214,9 +231,30 @@ class Expressions:
         self.code.do(f"store {type_of(variable.dtype, variable.lanes)} {text}, ptr {variable.address}")
 
 
+def both_sin_and_cos(block: Block) -> frozenset[Name]:
+    """The float64 names of which a block uses both functions."""
+    used: dict[str, set[Name]] = {"sin": set(), "cos": set()}
+    for stmt in ir.statements(block):
+        for root in ir.expressions(stmt):
+            for expr in ir.walk(root):
+                if isinstance(expr, ir.Apply) and expr.name in used:
+                    used[expr.name].add(_variable_name(expr))
+    return frozenset((used["sin"] & used["cos"]) - {""})
+
+
+def _variable_name(expr: ir.Apply) -> Name:
+    """The float64 variable that a function is applied to, else the empty name."""
+    argument = expr.args[0]
+    return argument.name if isinstance(argument, ir.Var) and argument.dtype == "float64" else ""
+
+
 def _stride(name: str, arguments: Sequence[Value]) -> int | None:
-    """The stride of an integer result that is affine in the lane, where that is plain to see; None if it is not."""
-    if all(value.stride == 0 for value in arguments) or any(v.lanes > 1 or v.dtype != "int64" for v in arguments):
+    """The stride of an integer result that is affine in the lane, where that is plain to see; None if it is
+    not.
+    """
+    if all(value.stride == 0 for value in arguments) or any(
+        v.lanes > 1 or v.dtype != "int64" for v in arguments
+    ):
         return None
     strides = [value.stride for value in arguments]
     match name:
@@ -228,6 +266,6 @@ def _stride(name: str, arguments: Sequence[Value]) -> int | None:
             return -strides[0]
         case "mul":
             for factor, other in (arguments, arguments[::-1]):
-                if factor.is_constant:
+                if factor.is_constant and not factor.stride:
                     return int(factor.text) * other.stride
     return None

@@ -58,7 +58,7 @@ def spread(code: Code, value: Value, lanes: int, to: Lines | None = None) -> str
     return vector
 
 
-# --- one element ----------------------------------------------------------------------------------------------------------
+# --- one element --------------------------------------------------------------------------------------------
 
 
 def load_one(code: Code, buffer: Buffer, index: str, guard: str | None) -> str:
@@ -75,10 +75,11 @@ def load_one(code: Code, buffer: Buffer, index: str, guard: str | None) -> str:
 def store_one(code: Code, buffer: Buffer, index: str, value: str) -> None:
     type_ = MEMORY[buffer.dtype]
     pointer = code.let(f"getelementptr {type_}, ptr {buffer.pointer}, i64 {index}")
-    code.do(f"store {type_} {_to_memory(code, value, buffer.dtype, 1)}, ptr {pointer}, align {ALIGN[buffer.dtype]}")
+    stored = _to_memory(code, value, buffer.dtype, 1)
+    code.do(f"store {type_} {stored}, ptr {pointer}, align {ALIGN[buffer.dtype]}")
 
 
-# --- one element a lane ---------------------------------------------------------------------------------------------------
+# --- one element a lane -------------------------------------------------------------------------------------
 
 
 def load_lanes(code: Code, buffer: Buffer, index: Value, mask: str | None, lanes: int) -> str:
@@ -92,15 +93,14 @@ def load_lanes(code: Code, buffer: Buffer, index: Value, mask: str | None, lanes
         masks = vector_type("i1", lanes)
         name = f"llvm.masked.{'load' if kind == 'ptr' else 'gather'}.{_memory_suffix(dtype, kind, lanes)}"
         code.module.declare(name, f"{type_} @{name}({kind}, i32, {masks}, {type_})")
-        loaded = code.let(
-            f"call {type_} @{name}({kind} {pointers}, i32 {align}, {masks} {mask or constant(True, 'bool', lanes)}, "
-            f"{type_} zeroinitializer)"
-        )
+        mask = mask or constant(True, "bool", lanes)
+        arguments = f"{kind} {pointers}, i32 {align}, {masks} {mask}, {type_} zeroinitializer"
+        loaded = code.let(f"call {type_} @{name}({arguments})")
     return _from_memory(code, loaded, dtype, lanes)
 
 
 def store_lanes(code: Code, buffer: Buffer, index: Value, value: str, mask: str | None, lanes: int) -> None:
-    """Elements of a vector, in the lanes that the mask has set; where lanes meet in one place, the last one stays."""
+    """Elements of a vector, in the lanes of the mask; where lanes meet in one place, the last one stays."""
     dtype, align = buffer.dtype, ALIGN[buffer.dtype]
     type_ = vector_type(MEMORY[dtype], lanes)
     pointers, kind = _addresses(code, buffer, index, lanes)
@@ -111,16 +111,14 @@ def store_lanes(code: Code, buffer: Buffer, index: Value, value: str, mask: str 
     masks = vector_type("i1", lanes)
     name = f"llvm.masked.{'store' if kind == 'ptr' else 'scatter'}.{_memory_suffix(dtype, kind, lanes)}"
     code.module.declare(name, f"void @{name}({type_}, {kind}, i32, {masks})")
-    code.do(
-        f"call void @{name}({type_} {stored}, {kind} {pointers}, i32 {align}, "
-        f"{masks} {mask or constant(True, 'bool', lanes)})"
-    )
+    mask = mask or constant(True, "bool", lanes)
+    code.do(f"call void @{name}({type_} {stored}, {kind} {pointers}, i32 {align}, {masks} {mask})")
 
 
 def _addresses(code: Code, buffer: Buffer, index: Value, lanes: int) -> tuple[str, str]:
-    """Where the lanes' elements are: the address of the first where they are neighbours, else one each; and its type."""
+    """The address of the first lane's element where they are neighbours, else of each; and its type."""
     if buffer.copies > 1:
-        index = _private_index(code, index, lanes)
+        index = _private_index(code, index, buffer.copies, lanes)
     type_ = MEMORY[buffer.dtype]
     if index.lanes == 1 and index.stride == 1:
         return code.let(f"getelementptr {type_}, ptr {buffer.pointer}, i64 {index.text}"), "ptr"
@@ -129,12 +127,12 @@ def _addresses(code: Code, buffer: Buffer, index: Value, lanes: int) -> tuple[st
     return code.let(f"getelementptr {type_}, ptr {buffer.pointer}, <{lanes} x i64> {places}"), vector
 
 
-def _private_index(code: Code, index: Value, lanes: int) -> Value:
+def _private_index(code: Code, index: Value, copies: int, lanes: int) -> Value:
     """The place of an element in a buffer of which every lane has its own."""
     if index.lanes == 1:
-        first = code.let(f"mul i64 {index.text}, {lanes}")
-        return Value(first, "int64", 1, index.stride * lanes + 1)
-    first = code.let(f"mul <{lanes} x i64> {index.text}, {constant(lanes, 'int64', lanes)}")
+        first = code.let(f"mul i64 {index.text}, {copies}")
+        return Value(first, "int64", 1, index.stride * copies + 1)
+    first = code.let(f"mul <{lanes} x i64> {index.text}, {constant(copies, 'int64', lanes)}")
     steps = vector_constant(map(str, range(lanes)), "int64")
     return Value(code.let(f"add <{lanes} x i64> {first}, {steps}"), "int64", lanes)
 
@@ -147,7 +145,9 @@ def _memory_suffix(dtype: DTypeName, kind: str, lanes: int) -> str:
 def _from_memory(code: Code, loaded: str, dtype: DTypeName, lanes: int) -> str:
     if dtype != "bool":
         return loaded
-    return code.let(f"icmp ne {vector_type('i8', lanes)} {loaded}, {'0' if lanes == 1 else 'zeroinitializer'}")
+    return code.let(
+        f"icmp ne {vector_type('i8', lanes)} {loaded}, {'0' if lanes == 1 else 'zeroinitializer'}"
+    )
 
 
 def _to_memory(code: Code, value: str, dtype: DTypeName, lanes: int) -> str:

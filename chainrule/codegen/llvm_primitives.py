@@ -1,8 +1,8 @@
 """Primitives and conversions as LLVM instructions, on scalars and on vectors alike.
 
-`apply` takes operands that have all been brought to the same number of lanes. Where the table of primitives names an
-instruction or an intrinsic, that is what is emitted; elementary functions are those of `vecmath`; the rest is composed
-here, or is a call of an outside function for each lane.
+`apply` takes operands that have all been brought to the same number of lanes. Where the table of primitives
+names an instruction or an intrinsic, that is what is emitted; elementary functions are those of `vecmath`;
+the rest is composed here, or is a call of an outside function for each lane.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from chainrule.graph.scalar import PRIMITIVES
+
 from . import externs
 from .ir import DTypeName
 from .llvm_builder import (
     NOINLINE,
     Code,
     Definition,
-    LaneOps,
-    call_elementary,
     constant,
-    has_lane_code,
     is_float,
     suffix,
     type_of,
 )
+from .llvm_vecmath import LaneOps, call_elementary, has_lane_code
 
 Operands = Sequence[str]
 
 
-def apply(code: Code, name: str, operands: Operands, dtypes: Sequence[DTypeName], result: DTypeName, lanes: int) -> str:
-    """A primitive of the table on operands of ``lanes`` lanes; the operand of its result, of dtype ``result``."""
+def apply(
+    code: Code, name: str, operands: Operands, dtypes: Sequence[DTypeName], result: DTypeName, lanes: int
+) -> str:
+    """A primitive of the table on operands of ``lanes`` lanes; its operand, of dtype ``result``."""
     working = dtypes[-1]  # `where` has its condition first, `polygamma` its order
     if name == "where":
         return select(code, operands[0], operands[1], operands[2], result, lanes)
@@ -54,13 +55,13 @@ def fused_multiply_add(code: Code, a: str, b: str, c: str, dtype: DTypeName, lan
     return code.intrinsic("fma", dtype, lanes, a, b, c)
 
 
-# --- conversions ----------------------------------------------------------------------------------------------------------
+# --- conversions --------------------------------------------------------------------------------------------
 
 _INTEGER_BITS: Final = {"bool": 1, "int32": 32, "int64": 64}
 
 
 def convert(code: Code, operand: str, source: DTypeName, target: DTypeName, lanes: int) -> str:
-    """Conversion as NumPy's ``astype``. Floats outside the range of an integer type give its nearest end, NaN gives 0."""
+    """Conversion as NumPy's ``astype``; floats beyond an integer type give its nearest end, NaN gives 0."""
     if source == target:
         return operand
     before, after = type_of(source, lanes), type_of(target, lanes)
@@ -83,7 +84,7 @@ def convert(code: Code, operand: str, source: DTypeName, target: DTypeName, lane
     return code.let(f"{instruction} {before} {operand} to {after}")
 
 
-# --- floats ---------------------------------------------------------------------------------------------------------------
+# --- floats -------------------------------------------------------------------------------------------------
 
 
 def _on_floats(code: Code, name: str, operands: Operands, dtype: DTypeName, lanes: int) -> str:
@@ -151,8 +152,8 @@ def _xlog(f: _Floats, a: str, b: str, logarithm: str) -> str:
 def _fmod(f: _Floats, a: str, b: str) -> str:
     """The exact remainder, with the sign of a.
 
-    q = trunc(fl(a/b)) is the true quotient or, where the division rounded up to an integer, one more; either way
-    a - q*b is a float as long as |q| is below 2**(digits). Larger quotients are left to the C library.
+    q = trunc(fl(a/b)) is the true quotient or, where the division rounded up to an integer, one more. Either
+    way a - q*b is a float, as long as |q| is below 2**digits. Larger quotients are left to the C library.
     """
     infinity, zero = f.const(float("inf")), f.const(0.0)
     quotient = f.trunc(f.div(a, b))
@@ -175,8 +176,8 @@ def _unless(f: _Floats, rare: str, usual: str, a: str, b: str) -> str:
     code.branch(code.any_lane(rare, f.lanes), slow, join, rare=True)
     code.start(slow)
     wide = [convert(code, x, f.dtype, "float64", f.lanes) for x in (a, b)]
-    exact = convert(code, _call_for_each_lane(code, externs.SYMBOLS["fmod"], wide, f.lanes), "float64", f.dtype, f.lanes)
-    chosen = f.select(rare, exact, usual)
+    exact = _call_for_each_lane(code, externs.SYMBOLS["fmod"], wide, f.lanes)
+    chosen = f.select(rare, convert(code, exact, "float64", f.dtype, f.lanes), usual)
     code.jump(join)
     code.start(join)
     return code.let(f"phi {type_of(f.dtype, f.lanes)} [ {usual}, %{before} ], [ {chosen}, %{slow} ]")
@@ -234,7 +235,7 @@ _COMPOSED: Final[dict[str, Callable[..., str]]] = {
 }
 
 
-# --- integers and bools ---------------------------------------------------------------------------------------------------
+# --- integers and bools -------------------------------------------------------------------------------------
 
 _ON_BOOLS: Final = {
     "add": "or", "mul": "and", "maximum": "or", "minimum": "and", "fmax": "or", "fmin": "and",
@@ -264,8 +265,13 @@ def _on_integers(code: Code, name: str, operands: Operands, dtype: DTypeName, la
             code.module.declare(symbol, f"{type_} @{symbol}({type_}, i1)")
             return code.let(f"call {type_} @{symbol}({type_} {operands[0]}, i1 false)")
         case "sign":
-            return code.intrinsic("smax", dtype, lanes, code.intrinsic("smin", dtype, lanes, operands[0], one),
-                                  constant(-1, dtype, lanes))
+            return code.intrinsic(
+                "smax",
+                dtype,
+                lanes,
+                code.intrinsic("smin", dtype, lanes, operands[0], one),
+                constant(-1, dtype, lanes),
+            )
         case "floor" | "ceil" | "trunc" | "round" | "real" | "conj":
             return operands[0]
         case "imag":
@@ -283,7 +289,9 @@ def _on_integers(code: Code, name: str, operands: Operands, dtype: DTypeName, la
         case "pow":
             return _integer_power(code, operands[0], operands[1], dtype, lanes)
         case "bitwise_not" | "logical_not":
-            return code.let(f"xor {type_} {operands[0]}, {constant(1 if dtype == 'bool' else -1, dtype, lanes)}")
+            return code.let(
+                f"xor {type_} {operands[0]}, {constant(1 if dtype == 'bool' else -1, dtype, lanes)}"
+            )
         case _:
             instruction = PRIMITIVES[name].llvm  # and, or, xor
             assert instruction is not None, name
@@ -291,7 +299,7 @@ def _on_integers(code: Code, name: str, operands: Operands, dtype: DTypeName, la
 
 
 def _divide(code: Code, name: str, a: str, b: str, dtype: DTypeName, lanes: int) -> str:
-    """Integer division as NumPy's: rounds down (``fmod``: remainder with the sign of a); by 0 the result is 0."""
+    """Integer division as NumPy's, which rounds down; ``fmod`` has the sign of a; by 0 the result is 0."""
     type_ = type_of(dtype, lanes)
     zero, one = constant(0, dtype, lanes), constant(1, dtype, lanes)
     number = _literal_divisor(b)
@@ -366,7 +374,7 @@ done:
     return _for_each_lane(code, symbol, [base, exponent], dtype, lanes)
 
 
-# --- one lane at a time ---------------------------------------------------------------------------------------------------
+# --- one lane at a time -------------------------------------------------------------------------------------
 
 
 def _call_for_each_lane(code: Code, extern: externs.Extern, operands: Operands, lanes: int) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import final
 
-from ..graph import dim as dims
-from ..graph.dim import Size
-from ..graph.dtype import is_complex
-from ..graph.node import Graph, Node
-from ..graph.op import Call, Callback, Cond, Cumulative, Linalg, Loop, Random, Scatter, Sort
+from chainrule.graph import dim as dims
+from chainrule.graph.dim import Size
+from chainrule.graph.dtype import is_complex
+from chainrule.graph.node import Graph, Node
+from chainrule.graph.op import Call, Callback, Cond, Cumulative, Linalg, Loop, Random, Scatter, Sort
+
 from . import ir
 from .affine import constant
 from .builder import Builder
@@ -34,8 +36,8 @@ def lower(graph: Graph, name: str) -> ir.Kernel:
     >>> from chainrule.graph.op import Input, Type
     >>> from chainrule.graph.node import make
     >>> x = make(Input(0, 0, Type((), FLOAT64)))
-    >>> lower(Graph([x.type], [x * x]), "square").parameters
-    (Parameter(name='x0', kind='scalar', dtype='float64'), Parameter(name='result', kind='result', dtype='float64'))
+    >>> [parameter.name for parameter in lower(Graph([x.type], [x * x]), "square").parameters]
+    ['x0', 'result']
     """
     return _Lowering().kernel(graph, name)
 
@@ -59,7 +61,7 @@ class _Lowering:
         self.serial = SerialOps(self.builder, self.elements, self.nests)
         self.structured = StructuredOps(self.builder, self.elements, self.nests, self.region)
 
-    # --- kernels --------------------------------------------------------------------------------------------------------
+    # --- kernels ------------------------------------------------------------------------------------------
 
     def kernel(self, graph: Graph, name: str) -> ir.Kernel:
         builder = self.builder
@@ -96,16 +98,21 @@ class _Lowering:
         parameters.extend(ir.Parameter(part.name, "scalar", dtype) for part in parts)
         return (parts[0], parts[1]) if len(parts) == 2 else parts[0]
 
-    # --- graphs ---------------------------------------------------------------------------------------------------------
+    # --- graphs -------------------------------------------------------------------------------------------
 
-    def region(self, graph: Graph, inputs: tuple[Bound, ...], targets: Sequence[Buffer | None]) -> Region:
+    def region(
+        self, graph: Graph, inputs: tuple[Bound, ...], targets: Sequence[Buffer | None],
+        in_place: Mapping[Node, Buffer] = MappingProxyType({}),
+    ) -> Region:  # fmt: skip
         """Lowers a graph into the innermost block.
 
-        Array outputs go to ``targets`` (None for those that are not wanted, and for rank 0); outputs of rank 0 are then
-        in the region's ``scalars``.
+        Array outputs go to ``targets`` (None for those that are not wanted, and for rank 0); outputs of rank
+        0 are then in the region's ``scalars``. The updates ``in_place`` find their base already in their
+        buffers.
         """
         planned = plan(graph)
         region = Region(self.builder, graph, planned, inputs)
+        region.buffers.update(in_place)
         for node, target in zip(graph.outputs, targets, strict=True):
             if node in planned.stored and node not in region.buffers and target is not None:
                 region.buffers[node] = target
@@ -113,22 +120,32 @@ class _Lowering:
             if node in planned.stored and node not in region.buffers:
                 parts = 2 if is_complex(node.dtype) else 1
                 count = dims.product(node.shape) * parts
-                region.buffers[node] = Buffer(self.builder.alloc(real_name(node.dtype), count), node.dtype, region.depth)
+                region.buffers[node] = Buffer(
+                    self.builder.alloc(real_name(node.dtype), count), node.dtype, region.depth
+                )
         for scalars, steps in zip(planned.scalars, planned.steps, strict=True):
             for node in scalars:
                 self.elements.at(region.scalars, node)
             for step in steps:
                 if isinstance(step, Group):
-                    self._group(region, step, targets)
+                    self._group(region, step, targets, in_place)
                 else:
                     self._opaque(region, step)
         return region
 
-    def _group(self, region: Region, group: Group, targets: Sequence[Buffer | None]) -> None:
-        group.roots = [r for r in group.roots if isinstance(r.into, Node) or targets[r.into] is not None]
-        if not group.roots:
-            return
-        self.nests.group(region, group, targets)
+    def _group(
+        self, region: Region, group: Group, targets: Sequence[Buffer | None], in_place: Mapping[Node, Buffer]
+    ) -> None:
+        wanted = []
+        for root in group.roots:
+            if isinstance(root.into, int):
+                needed = targets[root.into] is not None
+            else:
+                needed = root.into not in in_place or root.node is not root.into.args[0]
+            if needed:
+                wanted.append(root)
+        if wanted:
+            self.nests.group(region, Group(group.space, group.kind, group.axes, wanted), targets)
         left = region.plan.roots_left
         for root in group.roots:
             if isinstance(root.into, Node) and is_array(root.into):
@@ -145,11 +162,17 @@ class _Lowering:
             case Cond() | Loop():
                 self.structured.emit(region, node)
             case Linalg(kind):
-                raise unsupported(region.graph, node, f"linalg.{kind}", "call it on concrete arrays, outside of jit")
+                raise unsupported(
+                    region.graph, node, f"linalg.{kind}", "call it on concrete arrays, outside of jit"
+                )
             case Random(kind):
-                raise unsupported(region.graph, node, f"random {kind}", "draw the numbers outside and pass them in")
+                raise unsupported(
+                    region.graph, node, f"random {kind}", "draw the numbers outside and pass them in"
+                )
             case Call():
-                raise unsupported(region.graph, node, "a function with its own rule", "inline it before compiling")
+                raise unsupported(
+                    region.graph, node, "a function with its own rule", "inline it before compiling"
+                )
             case Callback(key):
                 raise unsupported(region.graph, node, f"the foreign function {key}", "call it outside of jit")
             case _:

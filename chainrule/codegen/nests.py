@@ -5,40 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import cast, final
+from typing import Any, cast, final
 
-from ..graph import dim as dims
-from ..graph.dim import Dim, Shape
-from ..graph.dtype import DType, is_complex
-from ..graph.node import Node
-from ..graph.op import Broadcast, Contract, Input, Iota, Reduce, Reshape, Slice
+from chainrule.graph import dim as dims
+from chainrule.graph.dim import Dim, Shape
+from chainrule.graph.dtype import DType, is_complex
+from chainrule.graph.node import Node
+from chainrule.graph.op import Broadcast, Contract, Input, Iota, Reduce, Reshape, Slice
+
 from . import affine, ir
 from .affine import Affine, Flat, Index
 from .builder import Builder, literal
 from .elements import Elements, is_leading
 from .fuse import ELEMENTWISE, LEAVES, Group, Root, contract_space
 from .region import Buffer, Region, Value, Window, real_name
-from .schedule import LANES, Nest, contraction_lanes, nest
+from .schedule import Nest, contraction_lanes, nest, width
 
 __all__ = ["Nests"]
 
 
 @dataclass(slots=True)
 class _Sum:
-    """A reduction while its loops are built: ``depth`` loops are outside of it; variables by unrolled kept index."""
+    """A reduction while its loops are built. ``depth``: how many loops are outside of it."""
 
     root: Root
     kind: str
     dtype: DType
     depth: int
-    variables: dict[tuple[int, ...], Value] = field(default_factory=dict)
+    variables: dict[tuple[int, ...], Value] = field(default_factory=dict)  # by unrolled kept index
     places: dict[tuple[int, ...], ir.Var] = field(default_factory=dict)  # of argmin and argmax
 
     def reductions(self) -> Iterator[ir.Reduction]:
         for value in self.variables.values():
             for part in value if isinstance(value, tuple) else (value,):
                 assert isinstance(part, ir.Var)
-                yield ir.Reduction(part.name, self.kind, part.dtype)  # type: ignore[arg-type]  # one of the six kinds
+                yield ir.Reduction(part.name, cast(Any, self.kind), part.dtype)
 
 
 @final
@@ -49,7 +50,7 @@ class Nests:
         self.builder, self.elements = builder, elements
         self.serial = False
 
-    # --- a group --------------------------------------------------------------------------------------------------------
+    # --- a group ------------------------------------------------------------------------------------------
 
     def group(self, region: Region, group: Group, targets: Sequence[Buffer | None]) -> None:
         """The loops of a group; its reductions become known in ``region``, its stores are made."""
@@ -81,9 +82,9 @@ class Nests:
     @staticmethod
     def _sum(root: Root, loops: Nest) -> _Sum:
         op = root.node.op
-        kind = op.kind if isinstance(op, Reduce) else "sum"
+        kind: str = op.kind if isinstance(op, Reduce) else "sum"
         if root.node.dtype.kind == "b":
-            kind = {"sum": "any", "max": "any", "prod": "all", "min": "all"}.get(kind, kind)  # type: ignore[assignment]
+            kind = _OF_BOOLS.get(kind, kind)
         if loops.flat:
             depth = 0
         else:
@@ -91,7 +92,7 @@ class Nests:
             assert all(axis not in root.axes for axis, _ in loops.loops[:depth]), "reduced axes come last"
         return _Sum(root, kind, root.node.dtype, depth)
 
-    # --- stores ---------------------------------------------------------------------------------------------------------
+    # --- stores -------------------------------------------------------------------------------------------
 
     def store(self, buffer: Buffer, position: Affine, value: Value, guard: ir.Expr | None = None) -> None:
         builder, position = self.builder, position + buffer.offset
@@ -113,9 +114,10 @@ class Nests:
     def close(self, index: ir.Var, extent: Dim, kind: str, reductions: tuple[ir.Reduction, ...]) -> None:
         """Closes the innermost block as the body of a loop."""
         body = self.builder.close()
-        width = LANES if kind == "lanes" else 1
-        loop = ir.For(index.name, self.builder.dim(extent), kind, body, reductions, width)  # type: ignore[arg-type]
-        self.builder.add(loop)
+        lanes = width(extent) if kind == "lanes" else 1
+        self.builder.add(
+            ir.For(index.name, self.builder.dim(extent), cast(Any, kind), body, reductions, lanes)
+        )
 
 
 @final
@@ -161,7 +163,7 @@ class _Body:
             self._finish(s)
 
     def _reductions(self, depth: int) -> tuple[ir.Reduction, ...]:
-        """The reductions that loop number ``depth`` declares: a loop of lanes has those that it is inside of."""
+        """The reductions that loop number ``depth`` declares: only a loop of lanes has any."""
         found: list[ir.Reduction] = []
         for s in self.sums:
             if self.lanes == depth and depth >= s.depth and not self._assigned(s):
@@ -169,10 +171,14 @@ class _Body:
         return tuple(found)
 
     def _assigned(self, s: _Sum) -> bool:
-        """Whether the reduction is made of assignments: no loop of lanes is in it, or it is of a kind of its own."""
-        return self.lanes < s.depth or s.kind in ("argmin", "argmax") or (s.kind == "prod" and is_complex(s.dtype))
+        """Whether it is made of assignments: no loop of lanes is in it, or it is of a kind of its own."""
+        return (
+            self.lanes < s.depth
+            or s.kind in ("argmin", "argmax")
+            or (s.kind == "prod" and is_complex(s.dtype))
+        )
 
-    # --- innermost ------------------------------------------------------------------------------------------------------
+    # --- innermost ----------------------------------------------------------------------------------------
 
     def _body(self) -> None:
         for where in product(*(range(cast(int, self.space[k])) for k in self.nest.unrolled)):
@@ -212,10 +218,12 @@ class _Body:
             return self.elements.position(index, root.space)
         shape = root.into.shape if isinstance(root.into, Node) else root.space
         at = self.elements.by_axis(index, root.space)
-        moved = tuple(a.scaled(step) + start for a, start, step in zip(at, root.starts, root.steps, strict=True))
+        moved = tuple(
+            a.scaled(step) + start for a, start, step in zip(at, root.starts, root.steps, strict=True)
+        )
         return affine.ravel(moved, shape)
 
-    # --- reductions -----------------------------------------------------------------------------------------------------
+    # --- reductions ---------------------------------------------------------------------------------------
 
     def _kept(self, s: _Sum) -> tuple[int, ...]:
         """The unrolled kept indices, which number a reduction's variables."""
@@ -232,7 +240,9 @@ class _Body:
                 continue
             start = _neutral(s.kind, s.dtype)
             re = self.builder.declare(start, name)
-            s.variables[where] = (re, self.builder.declare(literal(0, name), name)) if is_complex(s.dtype) else re
+            s.variables[where] = (
+                (re, self.builder.declare(literal(0, name), name)) if is_complex(s.dtype) else re
+            )
 
     def _accumulate(self, s: _Sum, where: tuple[int, ...], value: Value, index: Index) -> None:
         variable, builder = s.variables[where], self.builder
@@ -243,7 +253,9 @@ class _Body:
                 builder.add(ir.Accumulate(var.name, part))
         elif s.kind == "prod" and is_complex(s.dtype):
             snapshot = cast(Value, tuple(builder.let(v, v.dtype) for v in _parts(variable)))
-            for var, part in zip(_parts(variable), _parts(self.elements.product(snapshot, value, s.dtype)), strict=True):
+            for var, part in zip(
+                _parts(variable), _parts(self.elements.product(snapshot, value, s.dtype)), strict=True
+            ):
                 builder.add(ir.Assign(var.name, part))
         else:
             combine = _COMBINE[s.kind]
@@ -257,13 +269,17 @@ class _Body:
         (axis,) = s.root.axes
         place = builder.integer(self.elements.by_axis(index, self.space)[axis])
         better = ir.Apply("gt" if s.kind == "argmax" else "lt", (value, best), "bool")
-        test: ir.Expr = ir.Apply("logical_or", (ir.Apply("eq", (place, literal(0, "int64")), "bool"), better), "bool")
+        test: ir.Expr = ir.Apply(
+            "logical_or", (ir.Apply("eq", (place, literal(0, "int64")), "bool"), better), "bool"
+        )
         if best.dtype in ("float32", "float64"):
             known = ir.Apply("logical_not", (ir.Apply("isnan", (best,), "bool"),), "bool")
             appears = ir.Apply("logical_and", (ir.Apply("isnan", (value,), "bool"), known), "bool")
             test = ir.Apply("logical_or", (test, appears), "bool")
         place_name = s.places[where].name
-        builder.add(ir.If(builder.let(test, "bool"), (ir.Assign(best.name, value), ir.Assign(place_name, place))))
+        builder.add(
+            ir.If(builder.let(test, "bool"), (ir.Assign(best.name, value), ir.Assign(place_name, place)))
+        )
 
     def _finish(self, s: _Sum) -> None:
         """A reduction's result becomes a value, or is stored."""
@@ -275,7 +291,9 @@ class _Body:
         kept_axes = [k for k in range(len(self.space)) if k not in s.root.axes]
         for where, value in results.items():
             unrolled = iter(where)
-            at = [affine.constant(next(unrolled)) if k in self.nest.unrolled else self.at[k] for k in kept_axes]
+            at = [
+                affine.constant(next(unrolled)) if k in self.nest.unrolled else self.at[k] for k in kept_axes
+            ]
             shape = tuple(self.space[k] for k in kept_axes)
             snapshot = tuple(self.builder.let(v, v.dtype) for v in _parts(value))
             element = cast(Value, snapshot) if is_complex(node.dtype) else snapshot[0]
@@ -283,8 +301,12 @@ class _Body:
 
 
 _COMBINE = {
-    "sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "any": "logical_or", "all": "logical_and",
+    "sum": "add", "prod": "mul", "min": "minimum", "max": "maximum",
+    "any": "logical_or", "all": "logical_and",
 }  # fmt: skip
+
+
+_OF_BOOLS = {"sum": "any", "max": "any", "prod": "all", "min": "all"}
 
 
 def _combined(name: str, variable: ir.Var, value: ir.Expr) -> ir.Expr:
@@ -313,7 +335,7 @@ def _neutral(kind: str, dtype: DType) -> ir.Literal:
     return literal(1 if kind in ("prod", "all") else 0, name)
 
 
-# --- what a loop would read -----------------------------------------------------------------------------------------------
+# --- what a loop would read -------------------------------------------------------------------------------
 
 
 def _virtual_below(region: Region, roots: Sequence[Root]) -> Iterator[Node]:

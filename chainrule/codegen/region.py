@@ -1,8 +1,8 @@
 """Where the values of a graph are while it is lowered.
 
-A `Region` is one graph being lowered (the program, or the body of a loop or branch) and knows where its inputs and stored
-nodes are. A `Frame` is a region at one index under one guard; it remembers what was computed there, so that a shared
-subexpression is computed once.
+A `Region` is one graph being lowered (the program, or the body of a loop or branch) and knows where its
+inputs and stored nodes are. A `Frame` is a region at one index under one guard; it remembers what was
+computed there, so that a shared subexpression is computed once.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias, cast, final
 
-from ..graph.dtype import DType, real_of
-from ..graph.node import Graph, Node
-from ..graph.op import Project
+from chainrule.graph.dtype import DType, real_of
+from chainrule.graph.node import Graph, Node
+from chainrule.graph.op import Project
+
 from . import ir
 from .affine import Affine, Flat, Index
 from .builder import Builder
 from .fuse import Plan
+
+START = Affine(())
 
 __all__ = ["Buffer", "Frame", "Pair", "Region", "Value", "Window", "real_name"]
 
@@ -35,14 +38,15 @@ def real_name(dtype: DType) -> ir.DTypeName:
 class Buffer:
     """C-ordered elements in memory, the first at ``offset``.
 
-    ``level``: the number of the block in which they are final; ``fixed``: nothing in the kernel ever changes them.
+    ``level``: the number of the block in which they are final; ``fixed``: nothing in the kernel ever changes
+    them.
     """
 
     name: str
     dtype: DType
     level: int
     fixed: bool = False
-    offset: Affine = Affine(())
+    offset: Affine = START
 
 
 @final
@@ -57,11 +61,13 @@ class Window:
 
 @final
 class Frame:
-    """What is computed of a region at one index; ``outer`` is the same place as seen from outside the present branch."""
+    """What is computed of a region at one index. ``outer``: the same, as seen from outside the branch."""
 
     __slots__ = ("guard", "index", "level", "outer", "region", "values")
 
-    def __init__(self, region: Region, index: Index, guard: ir.Expr | None, level: int, outer: Frame | None) -> None:
+    def __init__(
+        self, region: Region, index: Index, guard: ir.Expr | None, level: int, outer: Frame | None
+    ) -> None:
         self.region, self.index, self.guard, self.level, self.outer = region, index, guard, level, outer
         self.values: dict[Node, Value] = {}
 
@@ -79,14 +85,18 @@ class Frame:
 class Region:
     """A graph that is being lowered into the block that is innermost when the region is made."""
 
-    def __init__(self, builder: Builder, graph: Graph, plan: Plan, inputs: tuple[Value | Buffer | Window, ...]) -> None:
+    def __init__(
+        self, builder: Builder, graph: Graph, plan: Plan, inputs: tuple[Value | Buffer | Window, ...]
+    ) -> None:
         self.builder, self.graph, self.plan, self.inputs = builder, graph, plan, inputs
         self.depth = builder.depth
         self.buffers: dict[Node, Buffer] = {}  # of stored nodes
         self.complete: set[Node] = set()  # those that can be read
         self.constants: dict[Node, Buffer] = {}
         self._frames: dict[tuple[Index, ir.Expr | None, int], Frame] = {}
-        self.projects: dict[Node, dict[int, Node]] = {}  # node with several results → its results that are used
+        self.projects: dict[
+            Node, dict[int, Node]
+        ] = {}  # node with several results → its results that are used
         for node in graph.nodes:
             if isinstance(node.op, Project):
                 self.projects.setdefault(node.args[0], {})[node.op.index] = node

@@ -1,21 +1,23 @@
 """In which order, and how, loops run over an iteration space.
 
-A `Nest` has one loop of *lanes*, the axis along which memory is contiguous where there is a choice; axes of a few elements
-are unrolled, the others run in order. What is contiguous throughout collapses to one loop.
+A `Nest` has one loop of *lanes*, the axis along which memory is contiguous where there is a choice; axes of a
+few elements are unrolled, the others run in order. What is contiguous throughout collapses to one loop.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..graph import dim as dims
-from ..graph.dim import Dim, Shape
-from ..graph.op import Contract
+from chainrule.graph import dim as dims
+from chainrule.graph.dim import Dim, Shape
+from chainrule.graph.op import Contract
 
-__all__ = ["LANES", "Nest", "contraction_lanes", "nest"]
+__all__ = ["DIVERGENT_LANES", "Nest", "contraction_lanes", "nest", "width"]
 
-LANES = 8
+LANES = 16
 """Elements a step of a ``lanes`` loop."""
+DIVERGENT_LANES = 8
+"""The same where lanes part at branches and loops."""
 
 SMALL = 4
 """Axes shorter than this are unrolled."""
@@ -23,6 +25,13 @@ SHORT = 16
 """A reduced innermost axis shorter than this runs inside the lanes of an outer one."""
 MOST_COPIES = 64
 MOST_STATEMENTS = 1500
+
+
+def width(extent: Dim) -> int:
+    """How many lanes a loop has: no more than its elements need."""
+    if isinstance(extent, int):
+        return min(LANES, 1 << max(extent - 1, 1).bit_length())
+    return LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,9 @@ def nest(
 ) -> Nest:
     """The loops over ``space`` for a body of about ``size`` statements.
 
-    ``reduced``: the axes that come inside the others, because all roots reduce them. ``flat``: everything is read in C
-    order. ``serial``: the order matters, or a loop of lanes is around. ``lanes``: the axis that they should run along.
+    ``reduced``: the axes that come inside the others, because all roots reduce them. ``flat``: everything is
+    read in C order. ``serial``: the order matters, or a loop of lanes is around. ``lanes``: the axis that
+    they should run along.
     """
     axes = [k for k, n in enumerate(space) if not (isinstance(n, int) and n == 1)]
     if all(isinstance(space[k], int) for k in axes):
@@ -85,7 +95,12 @@ def _unrolled(space: Shape, axes: list[int], size: int) -> tuple[int, ...]:
     chosen, copies = [], 1
     for k in reversed(axes):
         n = space[k]
-        if isinstance(n, int) and n < SMALL and copies * n <= MOST_COPIES and copies * n * size <= MOST_STATEMENTS:
+        if (
+            isinstance(n, int)
+            and n < SMALL
+            and copies * n <= MOST_COPIES
+            and copies * n * size <= MOST_STATEMENTS
+        ):
             chosen.append(k)
             copies *= n
     return tuple(reversed(chosen))

@@ -6,10 +6,11 @@ from typing import cast, final
 
 import numpy as np
 
-from ..graph.dim import Dim
-from ..graph.dtype import is_complex
-from ..graph.node import Node
-from ..graph.op import Cumulative, Scatter, Sort
+from chainrule.graph.dim import Dim
+from chainrule.graph.dtype import is_complex
+from chainrule.graph.node import Node
+from chainrule.graph.op import Cumulative, Scatter, Sort
+
 from . import affine, ir
 from .affine import Affine
 from .builder import Builder, literal
@@ -41,7 +42,7 @@ class SerialOps:
             case _:
                 raise AssertionError(node.op)
 
-    # --- loops ----------------------------------------------------------------------------------------------------------
+    # --- loops --------------------------------------------------------------------------------------------
 
     def _open(self, extent: Dim) -> ir.Var:
         index = self.builder.index(extent)
@@ -51,7 +52,7 @@ class SerialOps:
     def _close(self, index: ir.Var, extent: Dim, kind: str = "serial") -> None:
         self.nests.close(index, extent, "serial" if self.nests.serial else kind, ())
 
-    # --- running sums ---------------------------------------------------------------------------------------------------
+    # --- running sums -------------------------------------------------------------------------------------
 
     def _cumulative(self, region: Region, node: Node, op: Cumulative) -> None:
         """The other axes around the axis; the last of them as lanes if it is the contiguous one."""
@@ -70,7 +71,11 @@ class SerialOps:
         step = self._open(shape[op.axis])
         first = affine.variable(step.name)
         at[op.axis] = first.scaled(-1) + (shape[op.axis] - 1) if op.reverse else first
-        before = cast(Value, tuple(builder.let(v, name) for v in total)) if parts == 2 else builder.let(total[0], name)
+        before = (
+            cast(Value, tuple(builder.let(v, name) for v in total))
+            if parts == 2
+            else builder.let(total[0], name)
+        )
         element = self.elements.value(region, arg, tuple(at))
         after = self._combined(op.kind, before, element, node, builder.integer(first))
         for var, part in zip(total, after if isinstance(after, tuple) else (after,), strict=True):
@@ -85,7 +90,9 @@ class SerialOps:
         if isinstance(before, tuple) and isinstance(element, tuple):
             if kind == "prod":
                 return self.elements.product(before, element, dtype)
-            re, im = (builder.apply("add", pair, real_name(dtype)) for pair in zip(before, element, strict=True))
+            re, im = (
+                builder.apply("add", pair, real_name(dtype)) for pair in zip(before, element, strict=True)
+            )
             return re, im
         names = {"sum": "add", "prod": "mul", "min": "minimum", "max": "maximum"}
         if dtype.kind == "b":
@@ -96,7 +103,7 @@ class SerialOps:
         first = builder.apply("eq", (step, literal(0, "int64")), "bool")
         return builder.apply("where", (first, cast(ir.Expr, element), value), real_name(dtype))
 
-    # --- scatter --------------------------------------------------------------------------------------------------------
+    # --- scatter ------------------------------------------------------------------------------------------
 
     def _scatter(self, region: Region, node: Node, op: Scatter) -> None:
         """Index by index, as they may repeat; the axes that are not indexed may be lanes."""
@@ -141,13 +148,15 @@ class SerialOps:
         add = "logical_or" if node.dtype.kind == "b" else "add"
         return self.builder.apply(add, (cast(ir.Expr, a), cast(ir.Expr, b)), name)
 
-    # --- sort -----------------------------------------------------------------------------------------------------------
+    # --- sort ---------------------------------------------------------------------------------------------
 
     def _sort(self, region: Region, node: Node, op: Sort) -> None:
         """Merge sort from the bottom up, of a permutation: stable, NaN last, n·log n for every input."""
         builder, (arg,) = self.builder, node.args
         if is_complex(arg.dtype):
-            raise unsupported(region.graph, node, "sorting complex numbers", "sort their real parts or absolute values")
+            raise unsupported(
+                region.graph, node, "sorting complex numbers", "sort their real parts or absolute values"
+            )
         shape, name = arg.shape, real_name(arg.dtype)
         n = shape[op.axis]
         keys, order, merged = (builder.alloc(dtype, n) for dtype in (name, "int64", "int64"))
@@ -191,7 +200,8 @@ class SerialOps:
         builder.add(ir.While((), ir.Apply("lt", (width, size), "bool"), passes))
 
     def _merge(
-        self, keys: str, order: str, merged: str, size: ir.Expr, width: ir.Var, low: ir.Var, name: ir.DTypeName
+        self, keys: str, order: str, merged: str,
+        size: ir.Expr, width: ir.Var, low: ir.Var, name: ir.DTypeName,
     ) -> None:  # fmt: skip
         """Merges the sorted runs [low, middle) and [middle, high) of ``order`` into ``merged``."""
         builder = self.builder

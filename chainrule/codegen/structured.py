@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TypeAlias, cast, final
+from typing import TypeAlias, TypeVar, cast, final
 
 import numpy as np
 
-from ..graph import dim as dims
-from ..graph.dim import Dim
-from ..graph.dtype import DType, is_complex
-from ..graph.node import Graph, Node, const_value, result_types
-from ..graph.op import Cond, Contract, Loop, Reduce, SizeOf, Type
+from chainrule.graph import dim as dims
+from chainrule.graph.dim import Dim
+from chainrule.graph.dtype import DType, is_complex
+from chainrule.graph.node import Graph, Node, const_value, result_types
+from chainrule.graph.op import Cond, Contract, Loop, Reduce, SizeOf, Type
+
 from . import affine, ir
 from .affine import Affine
 from .builder import Builder, literal
 from .elements import Elements
 from .fuse import Group, Root
+from .inplace import updates_of
 from .nests import Nests
 from .region import Buffer, Region, Value, Window, real_name
-from .schedule import LANES
+from .schedule import DIVERGENT_LANES
 
 __all__ = ["Bound", "StructuredOps"]
 
 Bound: TypeAlias = "Value | Buffer | Window"
-LowerRegion: TypeAlias = Callable[[Graph, tuple[Bound, ...], Sequence["Buffer | None"]], Region]
+InPlace: TypeAlias = Mapping[Node, Buffer]
+LowerRegion: TypeAlias = Callable[[Graph, tuple[Bound, ...], Sequence["Buffer | None"], InPlace], Region]
+_Maybe = TypeVar("_Maybe", Buffer, "Buffer | None")
 Variable: TypeAlias = "tuple[ir.Var, ...]"  # one, or two for a complex number
 
 PRIVATE = 64
@@ -50,7 +54,7 @@ class StructuredOps:
             case _:
                 raise AssertionError(node.op)
 
-    # --- arguments and results --------------------------------------------------------------------------------------------
+    # --- arguments and results ----------------------------------------------------------------------------
 
     def _bound(self, region: Region, arg: Node) -> Bound:
         """How a body sees an argument from outside."""
@@ -72,26 +76,30 @@ class StructuredOps:
             self.builder.add(ir.Assign(var.name, part))
 
     def _buffer(self, region: Region, result: Node | None, kind: Type) -> Buffer:
-        """Where an array result is made: what the region has for it, or scratch memory for one that nobody reads."""
+        """Where an array result is made: the region's buffer for it, or scratch memory if nobody reads it."""
         if result is not None:
             return region.buffers[result]
         return self._scratch(kind, region.depth)
 
     def _scratch(self, kind: Type, level: int) -> Buffer:
         parts = 2 if is_complex(kind.dtype) else 1
-        return Buffer(self.builder.alloc(real_name(kind.dtype), dims.product(kind.shape) * parts), kind.dtype, level)
+        return Buffer(
+            self.builder.alloc(real_name(kind.dtype), dims.product(kind.shape) * parts), kind.dtype, level
+        )
 
     def _fill(self, region: Region, source: Node, target: Buffer) -> None:
         """target[…] = source"""
         group = Group(source.shape, "natural", (), [Root(source, source.shape, into=0)])
         self.nests.group(region, group, (target,))
 
-    # --- branches -------------------------------------------------------------------------------------------------------
+    # --- branches -----------------------------------------------------------------------------------------
 
     def _cond(self, region: Region, node: Node, branches: tuple[Graph, ...]) -> None:
         builder = self.builder
         selector, *operands = node.args
-        index = self.elements.cast(self.elements.value(region, selector, ()), selector.dtype, np.dtype(np.int64))
+        index = self.elements.cast(
+            self.elements.value(region, selector, ()), selector.dtype, np.dtype(np.int64)
+        )
         used = sorted(region.projects.get(node, {}).items())
         inputs = tuple(self._bound(region, arg) for arg in operands)
         variables = {k: self._declare(result.dtype) for k, result in used if not result.shape}
@@ -101,7 +109,7 @@ class StructuredOps:
             builder.open()
             with builder.floor_here():
                 body = branch.replace([branch.outputs[k] for k, _ in used])
-                inner = self.lower(body, inputs, [_deeper(t, builder.depth) for t in targets])
+                inner = self.lower(body, inputs, [_deeper(t, builder.depth) for t in targets], {})
                 for (k, _), output in zip(used, body.outputs, strict=True):
                     if k in variables:
                         self._assign(variables[k], inner.scalars.values[output])
@@ -122,7 +130,7 @@ class StructuredOps:
             else:
                 region.complete.add(result)
 
-    # --- carries --------------------------------------------------------------------------------------------------------
+    # --- carries ------------------------------------------------------------------------------------------
 
     def _start(
         self, region: Region, node: Node, carries: Sequence[Node]
@@ -142,28 +150,36 @@ class StructuredOps:
     def _carried(self, count: int, variables: dict[int, Variable], buffers: dict[int, Buffer]) -> list[Bound]:
         """The carries as a body sees them at its start."""
         depth = self.builder.depth
-        return [self._snapshot(variables[k]) if k in variables else _deeper(buffers[k], depth) for k in range(count)]
+        return [
+            self._snapshot(variables[k]) if k in variables else _deeper(buffers[k], depth)
+            for k in range(count)
+        ]
 
     def _step(
-        self, body: Graph, inputs: tuple[Bound, ...], variables: dict[int, Variable], buffers: dict[int, Buffer],
-        stacked: Sequence[Buffer | None],
+        self, body: Graph, inputs: tuple[Bound, ...],
+        variables: dict[int, Variable], buffers: dict[int, Buffer], stacked: Sequence[Buffer | None],
     ) -> Region:  # fmt: skip
         """Lowers a body: its carries become the next ones, all at once."""
         depth = self.builder.depth
         following: dict[int, Buffer] = {}
         targets: list[Buffer | None] = []
+        in_place: dict[Node, Buffer] = {}
         for k, output in enumerate(body.outputs[: len(variables) + len(buffers)]):
-            if k in buffers and output is not _input_of(body, inputs, buffers[k]):
-                following[k] = self._scratch(output.type, depth)
+            carry = _input_of(body, inputs, buffers[k]) if k in buffers else None
+            if carry is not None and output is not carry:
+                updates = [] if body.outputs.count(output) > 1 else updates_of(body, output, carry)
+                in_place.update(dict.fromkeys(updates, _deeper(buffers[k], depth)))
+                if not updates:
+                    following[k] = self._scratch(output.type, depth)
             targets.append(following.get(k))
-        inner = self.lower(body, inputs, [*targets, *stacked])
+        inner = self.lower(body, inputs, [*targets, *stacked], in_place)
         for k, variable in variables.items():
             self._assign(variable, inner.scalars.values[body.outputs[k]])
         for k, source in following.items():
             self.nests.copy(source, buffers[k], dims.product(body.outputs[k].shape))
         return inner
 
-    # --- while ----------------------------------------------------------------------------------------------------------
+    # --- while --------------------------------------------------------------------------------------------
 
     def _while(self, region: Region, node: Node, op: Loop) -> None:
         builder = self.builder
@@ -172,7 +188,7 @@ class StructuredOps:
         captured = [self._bound(region, arg) for arg in node.args[op.carries :]]
         builder.open()
         inputs = (*self._carried(op.carries, variables, buffers), *captured)
-        inner = self.lower(op.predicate, inputs, [None])
+        inner = self.lower(op.predicate, inputs, [None], {})
         condition = inner.scalars.values[op.predicate.outputs[0]]
         head = builder.close()
         builder.open()
@@ -182,7 +198,7 @@ class StructuredOps:
         builder.add(ir.While(head, cast(ir.Expr, condition), body))
         self._results(region, node, variables)
 
-    # --- for ------------------------------------------------------------------------------------------------------------
+    # --- for ----------------------------------------------------------------------------------------------
 
     def _for(self, region: Region, node: Node, op: Loop) -> None:
         builder, elements = self.builder, self.elements
@@ -229,7 +245,7 @@ class StructuredOps:
             builder.private.pop()
             self.nests.serial = False
         if private:
-            builder.add(ir.For(index.name, count, "lanes", block, (), LANES))
+            builder.add(ir.For(index.name, count, "lanes", block, (), DIVERGENT_LANES))
         else:
             builder.add(ir.For(index.name, count, "serial", block))
         self._results(region, node, variables)
@@ -237,13 +253,18 @@ class StructuredOps:
 
 def _at(buffer: Buffer, place: Affine, output: Node) -> Buffer:
     """The part of a stacked result that one step writes."""
-    return Buffer(buffer.name, buffer.dtype, buffer.level, offset=buffer.offset + place.scaled(dims.product(output.shape)))
+    return Buffer(
+        buffer.name,
+        buffer.dtype,
+        buffer.level,
+        offset=buffer.offset + place.scaled(dims.product(output.shape)),
+    )
 
 
-def _deeper(buffer: Buffer | None, level: int) -> Buffer:
+def _deeper(buffer: _Maybe, level: int) -> _Maybe:
     """The buffer as it is seen in an inner block, in which it changes."""
     if buffer is None:
-        return cast(Buffer, None)
+        return buffer
     return Buffer(buffer.name, buffer.dtype, level, offset=buffer.offset)
 
 

@@ -1,9 +1,10 @@
 """LoopIR → LLVM text.
 
-A ``lanes`` loop becomes explicit vector code. Which lanes run is a mask: the end of the loop, and branches and inner
-loops on which lanes part, narrow it; a block that no lane would run is jumped over.
+A ``lanes`` loop becomes explicit vector code. Which lanes run is a mask: the end of the loop, and branches
+and inner loops on which lanes part, narrow it; a block that no lane would run is jumped over.
 
-No fast-math flags, no contraction: the order of operations and the fused multiply-adds are those of the LoopIR.
+No fast-math flags, no contraction: the order of operations and the fused multiply-adds are those of the
+LoopIR.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ from . import ir
 from .divergence import divergence
 from .ir import Block, DTypeName, Name, Stmt
 from .llvm_builder import MEMORY, SCALAR, Module, constant, is_float, type_of
-from .llvm_expressions import Expressions, Lanes, Loop, Variable
+from .llvm_expressions import Expressions, Lanes, Loop, Variable, both_sin_and_cos
 from .llvm_memory import Buffer, Value, store_lanes, store_one
 from .llvm_primitives import apply, select
 from .workspace import layout
+
+LARGE: Final = 4000
+"""Statements in a kernel beyond which compile time counts more than running time."""
 
 WORKSPACE: Final = "workspace."  # no parameter has a dot in its name
 
 
 def emit(kernel: ir.Kernel) -> str:
-    """The LLVM text of a kernel: one external function of the kernel's name, with the C ABI. The kernel must be valid.
+    """The LLVM text of a valid kernel: one external function of the kernel's name, with the C ABI.
 
-    The same kernel always gives the same text. It holds no addresses; outside functions are called by symbols, which
-    `externs.resolve` makes known.
+    The same kernel always gives the same text. It holds no addresses; outside functions are called by
+    symbols, which `externs.resolve` makes known.
     """
     module = Module()
     return module.text([_Emitter(kernel, module).function()])
@@ -35,23 +39,26 @@ def emit(kernel: ir.Kernel) -> str:
 def suggested_level(kernel: ir.Kernel) -> int:
     """The optimisation level at which compiling the kernel pays.
 
-    Long straight-line code takes more time in the optimiser than it ever gains; lanes are explicit, so that the higher
-    levels find nothing in them; small scalar loops gain.
+    Long straight-line code takes more time in the optimiser than it will ever gain; long loops gain a little.
     """
     size = 0
-    scalar_loop = False
+    has_loop = False
     for stmt in ir.statements(kernel.body):
         size += 1
-        if isinstance(stmt, ir.While) or (isinstance(stmt, ir.For) and stmt.kind != "lanes"):
-            scalar_loop = True
-    if size > 8000:
-        return 0
-    return 2 if scalar_loop and size < 500 else 1
+        has_loop = has_loop or isinstance(stmt, (ir.For, ir.While))
+    if size <= LARGE:
+        return 2
+    return 1 if has_loop and size <= 5 * LARGE else 0
 
 
 _COMBINE: Final = {
-    "sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "any": "logical_or", "all": "logical_and",
-}  # fmt: skip
+    "sum": "add",
+    "prod": "mul",
+    "min": "minimum",
+    "max": "maximum",
+    "any": "logical_or",
+    "all": "logical_and",
+}
 
 
 def _neutral(kind: str, dtype: DTypeName) -> float:
@@ -77,6 +84,7 @@ class _Emitter(Expressions):
         self.kernel = kernel
         self.reductions: dict[Name, str] = {}
         self.loops: list[Loop] = []
+        self.sincos = both_sin_and_cos(kernel.body)
 
     def function(self) -> str:
         """The text of the kernel's function."""
@@ -90,7 +98,9 @@ class _Emitter(Expressions):
             self.buffers[name] = Buffer(pointer, buffer.dtype, buffer.copies)
         self._block(self.kernel.body, "")
         self.code.do("ret void")
-        return f"define void @{_quoted(self.kernel.name)}({', '.join(parameters)}) #0 {{\n{self.code.text()}\n}}"
+        return (
+            f"define void @{_quoted(self.kernel.name)}({', '.join(parameters)}) #0 {{\n{self.code.text()}\n}}"
+        )
 
     def _parameter(self, parameter: ir.Parameter) -> str:
         operand = f"%{_quoted(parameter.name)}"
@@ -103,10 +113,10 @@ class _Emitter(Expressions):
         self.values[parameter.name] = Value(text, parameter.dtype)
         return f"{MEMORY[parameter.dtype]} {operand}"
 
-    # --- statements -------------------------------------------------------------------------------------------------------
+    # --- statements -----------------------------------------------------------------------------------------
 
     def _block(self, block: Block, empty: str) -> bool:
-        """Emit a block; whether lanes may have left a loop in it. Where no lane is left, go to the block ``empty``."""
+        """Emit a block; whether lanes may have left a loop in it. If none stays, jump to ``empty``."""
         some_left = False
         for stmt in block:
             if not self._statement(stmt, empty):
@@ -128,7 +138,7 @@ class _Emitter(Expressions):
         self.code.start(rest)
 
     def _statement(self, stmt: Stmt, empty: str) -> bool:
-        """Emit a statement; whether some, but not surely all, lanes may have left the innermost loop in it."""
+        """Emit a statement; whether lanes may have left the innermost loop in it."""
         match stmt:
             case ir.Let():
                 self.values[stmt.name] = self.value(stmt.value)
@@ -220,7 +230,7 @@ class _Emitter(Expressions):
         self.code.module.declare(symbol, f"void @{symbol}({', '.join(type_ for type_, _ in arguments)})")
         self.code.do(f"call void @{symbol}({', '.join(f'{type_} {text}' for type_, text in arguments)})")
 
-    # --- branches ---------------------------------------------------------------------------------------------------------
+    # --- branches -------------------------------------------------------------------------------------------
 
     def _if(self, stmt: ir.If) -> bool:
         condition = self.value(stmt.condition)
@@ -285,7 +295,7 @@ class _Emitter(Expressions):
         self.code.jump(empty)
         return True
 
-    # --- loops ------------------------------------------------------------------------------------------------------------
+    # --- loops ----------------------------------------------------------------------------------------------
 
     def _enter(self, stmt: ir.For | ir.While) -> Loop:
         """Begin a loop that ``Break`` may leave; if lanes part in it, all that run now are in it."""
@@ -362,17 +372,21 @@ class _Emitter(Expressions):
             self.code.jump(again)
 
     def _lanes_loop(self, stmt: ir.For) -> None:
-        code, width = self.code, stmt.width
+        code = self.code
         extent = self.value(stmt.extent)
-        accumulators = self._accumulators(stmt)
-        self.lanes = Lanes(width, divergence(stmt), code.open_place(), code.position)
         count = int(extent.text) if extent.is_constant else None
+        width = stmt.width
+        if (
+            count is not None and count < width
+        ):  # lanes that never run change nothing, so they can be left out
+            width = max(2, 1 << (count - 1).bit_length())
+        accumulators = self._accumulators(stmt, width)
+        self.lanes = Lanes(width, divergence(stmt), code.open_place(), code.position)
         if count is not None and count <= width:
             if count > 0:
                 self._step(stmt, "0", None if count == width else _first_lanes(count, width))
         else:
-            full = count is not None and count % width == 0
-            self._steps(stmt, extent.text, masked=not full)
+            self._steps(stmt, extent.text, masked=count is None or count % width != 0)
         self.lanes = None
         for reduction, (outer, inner) in zip(stmt.reductions, accumulators, strict=True):
             self.variables[reduction.name] = outer
@@ -380,21 +394,22 @@ class _Emitter(Expressions):
             before = self.read(outer).text
             self.write(outer, self._combined(reduction.kind, before, total, reduction.dtype, 1))
 
-    def _accumulators(self, stmt: ir.For) -> list[tuple[Variable, Variable]]:
+    def _accumulators(self, stmt: ir.For, width: int) -> list[tuple[Variable, Variable]]:
         """For each reduction of a ``lanes`` loop the variable and the one that has a value for each lane."""
         pairs = []
         for reduction in stmt.reductions:
             self.reductions[reduction.name] = reduction.kind
             outer = self.variables[reduction.name]
-            inner = self.declare(reduction.name, reduction.dtype, stmt.width)
-            start = constant(_neutral(reduction.kind, reduction.dtype), reduction.dtype, stmt.width)
+            inner = self.declare(reduction.name, reduction.dtype, width)
+            start = constant(_neutral(reduction.kind, reduction.dtype), reduction.dtype, width)
             self.write(inner, start)
             pairs.append((outer, inner))
         return pairs
 
     def _steps(self, stmt: ir.For, extent: str, masked: bool) -> None:
-        """The loop over steps of ``width`` indices; ``masked``: the last one may be short."""
-        code, width = self.code, stmt.width
+        """The loop over steps of as many indices as lanes; ``masked``: the last one may be short."""
+        assert self.lanes is not None
+        code, width = self.code, self.lanes.width
         head, body, latch, done, before = (*(code.fresh() for _ in range(4)), code.block)
         following = f"%{code.fresh()}"
         code.jump(head)
@@ -452,6 +467,13 @@ def _first_lanes(count: int, width: int) -> str:
 def _quoted(name: str) -> str:
     """A name as LLVM spells it."""
     plain = name.replace("_", "").replace(".", "").isalnum() and name.isascii() and not name[0].isdigit()
-    return name if plain and not name.startswith(".") else '"' + "".join(
-        chr(byte) if 32 <= byte < 127 and byte not in (34, 92) else f"\\{byte:02X}" for byte in name.encode()
-    ) + '"'
+    return (
+        name
+        if plain and not name.startswith(".")
+        else '"'
+        + "".join(
+            chr(byte) if 32 <= byte < 127 and byte not in (34, 92) else f"\\{byte:02X}"
+            for byte in name.encode()
+        )
+        + '"'
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..graph.node import Graph, Node
+from chainrule.graph.node import Graph, Node
 
 __all__ = ["Unsupported", "unsupported"]
 

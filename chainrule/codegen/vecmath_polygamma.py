@@ -1,4 +1,4 @@
-"""Derivatives of the digamma function for lanes: one function for each order, since the order is a number in the program."""
+"""Derivatives of the digamma function for lanes: a function for each order, a number in the program."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, Final
 from chainrule.codegen.vecmath_lanes import Float, M, Ops, V, horner, select, select_rare
 from chainrule.codegen.vecmath_trig import sin_cos_pi
 
-BERNOULLI: Final = tuple(
-    Fraction(text)
-    for text in "1/6 -1/30 1/42 -1/30 5/66 -691/2730 7/6 -3617/510 43867/798 -174611/330".split()
-)
+BERNOULLI: Final = (
+    Fraction(1, 6), Fraction(-1, 30), Fraction(1, 42), Fraction(-1, 30), Fraction(5, 66),
+    Fraction(-691, 2730), Fraction(7, 6), Fraction(-3617, 510), Fraction(43867, 798), Fraction(-174611, 330),
+)  # fmt: skip
 """B₂, B₄, …, B₂₀."""
 
 
@@ -22,10 +22,13 @@ BERNOULLI: Final = tuple(
 def polygamma(order: int) -> Callable[[Ops[Any, Any], Any], Any]:
     """What emits ψ⁽ⁿ⁾(x), the n-th derivative of digamma, for a fixed order n ≥ 1, as `vecmath.FUNCTIONS` do.
 
-    For x > 0 within a few ulp: (−1)ⁿ⁺¹ n! ζ(n+1, x), a sum of terms of one sign. Raises ValueError for n < 1 or n > 100.
+    For x > 0 within a few ulp: (−1)ⁿ⁺¹ n! ζ(n+1, x), a sum of terms of one sign. Raises ValueError for n < 1
+    or n > 100.
     """
     if not 1 <= order <= 100:
-        raise ValueError(f"polygamma of order {order}: compiled code has the orders 1 to 100 (digamma is order 0)")
+        raise ValueError(
+            f"polygamma of order {order}: compiled code has the orders 1 to 100 (digamma is order 0)"
+        )
     reflected = _reflected(order)
 
     def emit(b: Ops[V, M], x: V) -> V:
@@ -40,7 +43,7 @@ def polygamma(order: int) -> Callable[[Ops[Any, Any], Any], Any]:
 
 
 def _zeta_form(order: int, x: Float) -> Float:
-    """(−1)ⁿ⁺¹ n! ζ(n+1, x) for x ≥ 0: the first terms of Σ (x+k)⁻ˢ, and Euler and Maclaurin's formula for the others."""
+    """(−1)ⁿ⁺¹ n! ζ(n+1, x) for x ≥ 0: some terms of Σ (x+k)⁻ˢ, Euler and Maclaurin's formula for the rest."""
     s = order + 1
     terms = 10 + s  # so far out that the asymptotic series has converged to the last bit
     reciprocal = 1.0 / (x + float(terms))
@@ -73,10 +76,12 @@ def _power(x: Float, exponent: int) -> Float:
 
 
 def _reflected(order: int) -> Callable[..., tuple[Any, ...]]:
-    """ψ⁽ⁿ⁾(x) = (−1)ⁿ ψ⁽ⁿ⁾(1−x) − π dⁿ/dxⁿ cot(πx), for negative x; the derivative is a polynomial in the cotangent."""
+    """ψ⁽ⁿ⁾(x) = (−1)ⁿ ψ⁽ⁿ⁾(1−x) − π dⁿ/dxⁿ cot(πx), for negative x; the derivative is a polynomial in the
+    cotangent.
+    """
     coefficients = _cotangent_derivative(order)
     parity = order + 1  # of the polynomial: its powers are all even or all odd
-    factors = [-math.pi ** (order + 1) * c for c in coefficients[parity % 2 :: 2]]
+    factors = [-(math.pi ** (order + 1)) * c for c in coefficients[parity % 2 :: 2]]
 
     def rare(b: Ops[V, M], x: V, of_one_minus_x: V) -> tuple[V, ...]:
         _, sine, cosine = sin_cos_pi(Float(b, x))

@@ -32,14 +32,14 @@ def verify(kernel: ir.Kernel) -> None:
     >>> verify(ir.Kernel("nothing", (), ()))
     >>> verify(ir.Kernel("k", (), (ir.Let("a", ir.Var("b", "bool")),)))
     Traceback (most recent call last):
-    chainrule.codegen.verify.VerifyError: kernel k: 'b' is not bound here, in Let(name='a', value=Var(name='b', ...
+    chainrule.codegen.verify.VerifyError: kernel k: 'b' is not bound here, in Let(name='a', value=Var(...
     """
     _Checker(kernel).run()
 
 
 @dataclass(slots=True)
 class _Name:
-    """What a name stands for. ``loops``: how many ``lanes`` and ``parallel`` loops are around its declaration."""
+    """What a name stands for; ``loops`` counts the ``lanes`` and ``parallel`` loops around it."""
 
     role: Literal["value", "variable", "array", "result", "scratch"]
     dtype: DTypeName
@@ -65,19 +65,29 @@ class _Checker:
 
     def run(self) -> None:
         """Check everything."""
-        self.require(self.kernel.name.isascii() and self.kernel.name.isidentifier(), "its name is not one in C")
+        self.require(
+            self.kernel.name.isascii() and self.kernel.name.isidentifier(), "its name is not one in C"
+        )
         for parameter in self.kernel.parameters:
             role = {"array": "array", "result": "result"}.get(parameter.kind, "value")
-            self.require(parameter.dtype in DTYPES, f"parameter {parameter.name!r} has no dtype of ours: {parameter.dtype!r}")
-            self.require(parameter.kind != "size" or parameter.dtype == "int64", f"the size {parameter.name!r} is not int64")
+            self.require(
+                parameter.dtype in DTYPES,
+                f"parameter {parameter.name!r} has no dtype of ours: {parameter.dtype!r}",
+            )
+            self.require(
+                parameter.kind != "size" or parameter.dtype == "int64",
+                f"the size {parameter.name!r} is not int64",
+            )
             self.bind(parameter.name, role, parameter.dtype)  # type: ignore[arg-type]
         self.block(self.kernel.body)
         self.statement = None
         _, total = layout(self.kernel.body)
         enough = dims.at_least(self.kernel.workspace, total)
-        self.require(enough, f"the workspace of {self.kernel.workspace} bytes is less than its buffers' {total}")
+        self.require(
+            enough, f"the workspace of {self.kernel.workspace} bytes is less than its buffers' {total}"
+        )
 
-    # --- names ------------------------------------------------------------------------------------------------------------
+    # --- names ----------------------------------------------------------------------------------------------
 
     def bind(
         self, name: Name, role: Literal["value", "variable", "array", "result", "scratch"], dtype: DTypeName
@@ -103,7 +113,7 @@ class _Checker:
             self.fail(f"{name!r} is not a buffer here")
         return found
 
-    # --- expressions ------------------------------------------------------------------------------------------------------
+    # --- expressions ----------------------------------------------------------------------------------------
 
     def expression(self, root: Expr, dtype: DTypeName | None = None, what: str = "the expression") -> None:
         """Check an expression, and that it has a dtype."""
@@ -116,7 +126,9 @@ class _Checker:
                     in_range = 0 <= expr.bits < 1 << BITS[expr.dtype]
                     self.require(in_range, f"the bits {expr.bits:#x} are not those of a {expr.dtype}")
                 case ir.Load():
-                    self.require(self.buffer(expr.buffer).dtype == expr.dtype, f"{expr.buffer!r} holds no {expr.dtype}")
+                    self.require(
+                        self.buffer(expr.buffer).dtype == expr.dtype, f"{expr.buffer!r} holds no {expr.dtype}"
+                    )
                     self.has_dtype(expr.index, "int64", "an index")
                     if expr.guard is not None:
                         self.has_dtype(expr.guard, "bool", "a guard")
@@ -152,7 +164,9 @@ class _Checker:
         self.require(arity == entry.arity, f"{expr.name} takes {entry.arity} arguments, not {arity}")
         self.require(entry.result != "complex", "a complex value is a pair of real ones")
         for argument in expr.args[: entry.literals]:
-            self.require(isinstance(argument, ir.Literal), f"{expr.name} has literals for its first arguments")
+            self.require(
+                isinstance(argument, ir.Literal), f"{expr.name} has literals for its first arguments"
+            )
         first = entry.literals
         if expr.name == "where":
             self.has_dtype(expr.args[0], "bool", "a condition")
@@ -164,12 +178,14 @@ class _Checker:
         if entry.result == "bool":
             fits = expr.dtype == "bool"
         else:
-            fits = expr.dtype == given or (entry.result == "float" and KIND[given] != "f" and KIND[expr.dtype] == "f")
+            fits = expr.dtype == given or (
+                entry.result == "float" and KIND[given] != "f" and KIND[expr.dtype] == "f"
+            )
         self.require(fits, f"{expr.name} of {given} is not {expr.dtype}")
         computes = entry.result != "float" or KIND[expr.dtype] == "f"
         self.require(computes, f"{expr.name} gives floats, not {expr.dtype}")
 
-    # --- statements -------------------------------------------------------------------------------------------------------
+    # --- statements -----------------------------------------------------------------------------------------
 
     def block(self, block: Block) -> None:
         with self.scope():
@@ -216,7 +232,9 @@ class _Checker:
                 self.block(stmt.then)
                 self.block(stmt.otherwise)
             case ir.Break():
-                inside = bool(self.loops) and (isinstance(self.loops[-1], ir.While) or self.loops[-1].kind == "serial")
+                inside = bool(self.loops) and (
+                    isinstance(self.loops[-1], ir.While) or self.loops[-1].kind == "serial"
+                )
                 self.require(inside, "the innermost loop is not one that Break may leave")
             case ir.Call():
                 self.require(not self.in_lanes(), "a lanes loop calls no outside functions")
@@ -244,8 +262,12 @@ class _Checker:
             self.fail(f"{stmt.name!r} is not a variable here")
         self.expression(stmt.value, found.dtype, "the value")
         outside = found.loops < self.independent_loops()
-        self.require(not outside, f"{stmt.name!r} is declared outside a loop whose iterations are independent")
-        self.require(stmt.name not in self.reduced, f"{stmt.name!r} is a reduction: only Accumulate changes it")
+        self.require(
+            not outside, f"{stmt.name!r} is declared outside a loop whose iterations are independent"
+        )
+        self.require(
+            stmt.name not in self.reduced, f"{stmt.name!r} is a reduction: only Accumulate changes it"
+        )
 
     def loop(self, stmt: ir.For) -> None:
         self.expression(stmt.extent, "int64", "an extent")
@@ -269,8 +291,12 @@ class _Checker:
         if found is None or found.role != "variable" or found.dtype != reduction.dtype:
             self.fail(f"the reduction {reduction.name!r} is not a {reduction.dtype} variable declared before")
         outside = found.loops < self.independent_loops()
-        self.require(not outside, f"{reduction.name!r} is declared outside a loop whose iterations are independent")
-        self.require(reduction.name not in self.reduced, f"{reduction.name!r} is a reduction of a loop around already")
+        self.require(
+            not outside, f"{reduction.name!r} is declared outside a loop whose iterations are independent"
+        )
+        self.require(
+            reduction.name not in self.reduced, f"{reduction.name!r} is a reduction of a loop around already"
+        )
         logical = reduction.kind in ("any", "all")
         self.require(logical == (reduction.dtype == "bool"), f"no {reduction.kind} of {reduction.dtype}")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chainrule.graph.dim import Dim, floordiv
+
 from .ir import Alloc, Block, DTypeName, For, Name, blocks
 
 ALIGNMENT: Final = 64

@@ -16,8 +16,7 @@ from .op import Reverse
 from .shapes import atleast_2d, axes_of, axis_of, broadcast_to, concatenate, moveaxis, swapaxes, view
 from .where import error
 
-
-# --- turning and repeating ----------------------------------------------------------------------------------------------
+# --- turning and repeating ----------------------------------------------------------------------------------
 
 
 @implements("flip")
@@ -55,7 +54,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
     """As ``np.roll`` for known shifts."""
     x = as_array(a)
     if isinstance(shift, Array):
-        raise error(TypeError, "np.roll takes a known shift; index with (np.arange(n) - shift) % n for a traced one")
+        raise error(
+            TypeError, "np.roll takes a known shift; index with (np.arange(n) - shift) % n for a traced one"
+        )
     if axis is None:
         return roll(x.ravel(), shift, 0).reshape(x.shape)  # type: ignore[no-any-return]
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -103,18 +104,22 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Array:
     return spread.reshape((*before, x.shape[at] * by, *after)).copy()  # type: ignore[no-any-return]
 
 
-# --- padding ------------------------------------------------------------------------------------------------------------
+# --- padding ------------------------------------------------------------------------------------------------
 
 
 @implements("pad")
 def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Array:
-    """As ``np.pad``, modes constant, edge, wrap, reflect and symmetric (the last three not wider than the array)."""
+    """As ``np.pad``, modes constant, edge, wrap, reflect and symmetric (the last three not wider than the
+    array).
+    """
     x = as_array(array)
     widths = _pairs(pad_width, x.ndim)
     if mode == "constant":
         return _padded(x, widths, _pairs(kwargs.get("constant_values", 0), x.ndim, size=False))
     if mode not in ("edge", "wrap", "reflect", "symmetric"):
-        raise error(TypeError, f"np.pad with mode {mode!r}; constant, edge, wrap, reflect and symmetric are supported")
+        raise error(
+            TypeError, f"np.pad with mode {mode!r}; constant, edge, wrap, reflect and symmetric are supported"
+        )
     for axis, (low, high) in enumerate(widths):
         length = x.shape[axis]
         if not isinstance(length, int):
@@ -158,7 +163,7 @@ def _padded(x: Array, widths: list[tuple[Any, Any]], values: list[tuple[Any, Any
     return x
 
 
-# --- diagonals and triangles --------------------------------------------------------------------------------------------
+# --- diagonals and triangles --------------------------------------------------------------------------------
 
 
 @implements("diagonal", "linalg.diagonal")
@@ -230,5 +235,3 @@ def _known_matrix(arr: Any, k: int) -> tuple[int, int, int]:
     if isinstance(rows, Size) or isinstance(columns, Size):
         raise error(TypeError, "indices of a triangle of unknown size; give the matrix a fixed size")
     return rows, k, columns
-
-

@@ -1,7 +1,9 @@
-"""``Array``: the value that a traced program holds. A mutable handle on a node, with NumPy's operators and protocols.
+"""``Array``: the value that a traced program holds. A mutable handle on a node, with NumPy's operators and
+protocols.
 
-An operation makes a node and a new handle. ``x[i] = v`` moves a handle to an updated node: whoever holds the same handle
-sees it, and so do slices of it, which read from and write through to the array that they were taken of.
+An operation makes a node and a new handle. ``x[i] = v`` moves a handle to an updated node: whoever holds
+the same handle sees it, and so do slices of it, which read from and write through to the array that they
+were taken of.
 
 What NumPy has as functions and methods is entered in ``FUNCTIONS`` by the files that come after this one.
 """
@@ -18,15 +20,14 @@ from .dim import Dim, Shape, Size, product, show
 from .dtype import DType
 from .node import Node, constant
 from .op import Type
-from .scope import Scope, _current, element_type
 from .operations import Operations
+from .scope import Scope, _current, element_type
 from .where import error
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {}
 """NumPy's functions by name (``"sum"``, ``"linalg.norm"``), as they work on traced values."""
-
 
 
 def implements(*names: str) -> Callable[[F], F]:
@@ -43,7 +44,8 @@ def implements(*names: str) -> Callable[[F], F]:
 
 _ARGUMENT = "arguments are not changed in place; copy first: x = x.copy()"
 _OUTER = (
-    "an array of the enclosing function is not changed inside a branch or loop body; pass it as an operand and return"
+    "an array of the enclosing function is not changed inside a branch or loop body; pass it as an"
+    " operand and return"
     " the new value, or copy first: x = x.copy()"
 )
 
@@ -100,7 +102,8 @@ class Array(Operations):
         if isinstance(shape[0], Size):
             raise error(
                 TypeError,
-                f"len() of an array whose length {shape[0]} is not known while tracing; use x.shape[0], or np.mean and"
+                f"len() of an array whose length {shape[0]} is not known while tracing; use x.shape[0],"
+                f" or np.mean and"
                 " np.sum instead of a loop",
             )
         return shape[0]
@@ -111,7 +114,8 @@ class Array(Operations):
         if isinstance(self.shape[0], Size):
             raise error(
                 TypeError,
-                f"a Python loop over an array whose length {self.shape[0]} is not known while tracing; use whole-array"
+                f"a Python loop over an array whose length {self.shape[0]} is not known while tracing;"
+                f" use whole-array"
                 " operations, cr.map or cr.scan",
             )
         return iter([self[i] for i in range(self.shape[0])])
@@ -136,7 +140,8 @@ class Array(Operations):
     def __index__(self) -> int:
         self._refuse(
             "a traced value where Python needs a known integer",
-            "loop with cr.fori_loop, write chainrule.numpy.take(list, i) for list[i], or make it a static argument",
+            "loop with cr.fori_loop, write chainrule.numpy.take(list, i) for list[i], or make it a"
+            " static argument",
         )
 
     def item(self, *args: int) -> NoReturn:
@@ -148,7 +153,8 @@ class Array(Operations):
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse(
             "a traced value where a concrete NumPy array is needed",
-            "write chainrule.numpy.take(data, i) for data[i], build arrays with np.stack or chainrule.numpy.array, fill one from"
+            "write chainrule.numpy.take(data, i) for data[i], build arrays with np.stack or"
+            " chainrule.numpy.array, fill one from"
             " chainrule.numpy.zeros, and call functions of NumPy, chainrule.numpy or chainrule.scipy",
         )
 
@@ -209,7 +215,9 @@ class Array(Operations):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return FUNCTIONS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
-    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         return FUNCTIONS["__array_function__"](function, args, kwargs)
 
 
@@ -246,7 +254,8 @@ class View(Array):
             if view._write is None:
                 raise error(
                     ValueError,
-                    "writing into the result of reshape or ravel, which may or may not share memory; write into the"
+                    "writing into the result of reshape or ravel, which may or may not share memory;"
+                    " write into the"
                     " array itself, or copy first: x = x.reshape(...).copy()",
                 )
             value = view._write(view._base.node, value)
@@ -274,7 +283,7 @@ def view_of(
     return view
 
 
-# --- from and to nodes --------------------------------------------------------------------------------------------------
+# --- from and to nodes --------------------------------------------------------------------------------------
 
 _new = Array.__new__
 
@@ -316,14 +325,17 @@ def enter(array: Array, scope: Scope | None) -> None:
         made = f"; it was made at {where}" if where is not None else ""
         raise error(
             RuntimeError,
-            "a traced value left its function: it was stored outside (a global, a list, an attribute) and used after"
+            "a traced value left its function: it was stored outside (a global, a list, an attribute)"
+            " and used after"
             f" tracing ended{made}. Return values from the function instead",
         )
     outer = scope
     while outer is not None and outer is not array._scope:
         outer = outer.parent
     if outer is None or scope is None:
-        raise error(RuntimeError, "a traced value is used in another thread or context than the one it is traced in")
+        raise error(
+            RuntimeError, "a traced value is used in another thread or context than the one it is traced in"
+        )
     scope.see(array.node)
 
 

@@ -14,15 +14,43 @@ from .dtype import INT64
 from .express import broadcast, transpose
 from .node import Graph, Node, constant, make, results, topological_until
 from .op import (
-    Broadcast, Call, Callback, Cast, Concatenate, Cond, Const, Contract, Cumulative, Gather, Input, Insert, Iota,
-    Linalg, Loop, Pad, Project, Random, Reduce, Reshape, Reverse, Scalar, Scatter, SizeOf, Slice, Sort, Stop,
-    Transpose, Type,
-)  # fmt: skip
+    Broadcast,
+    Call,
+    Callback,
+    Cast,
+    Concatenate,
+    Cond,
+    Const,
+    Contract,
+    Cumulative,
+    Gather,
+    Input,
+    Insert,
+    Iota,
+    Linalg,
+    Loop,
+    Pad,
+    Project,
+    Random,
+    Reduce,
+    Reshape,
+    Reverse,
+    Scalar,
+    Scatter,
+    SizeOf,
+    Slice,
+    Sort,
+    Stop,
+    Transpose,
+    Type,
+)
 
 Lane = tuple[Node, bool]  # a node, and whether its axis 0 is the batch
 
 
-def batch(outputs: Sequence[Node], inputs: Sequence[Node], batched: Sequence[Node | None], size: Dim) -> list[Lane]:
+def batch(
+    outputs: Sequence[Node], inputs: Sequence[Node], batched: Sequence[Node | None], size: Dim
+) -> list[Lane]:
     """``outputs`` with each input replaced by its batched node (None: left alone), and which of them are batched."""
     known: dict[Node, list[Lane]] = {}
     for node, many in zip(inputs, batched, strict=True):
@@ -65,7 +93,9 @@ def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
     first, rank = lanes[0][0], len(node.args[0].shape) if node.args else 0
     match op:
         case Scalar():
-            return make(op, tuple(_aligned(lane, a, node, size) for lane, a in zip(lanes, node.args, strict=True)))
+            return make(
+                op, tuple(_aligned(lane, a, node, size) for lane, a in zip(lanes, node.args, strict=True))
+            )
         case Cast() | Stop() | Linalg() if len(lanes) == 1:
             return make(op, (first,))
         case Linalg():
@@ -96,14 +126,32 @@ def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
             return _gather(axes, lanes, rank, size)
         case Scatter(axes, kind):
             base, value, *indices = (fully(lane, size) for lane in lanes)
-            return make(Scatter((0, *_later(axes)), kind), (base, value, _lane_number(indices[0].shape, size), *indices))
+            return make(
+                Scatter((0, *_later(axes)), kind),
+                (base, value, _lane_number(indices[0].shape, size), *indices),
+            )
         case Contract(left, right, out):
             label = max((*left, *right, *out), default=-1) + 1
-            own = [(label, *labels) if flag else labels for labels, (_, flag) in zip((left, right), lanes, strict=True)]
+            own = [
+                (label, *labels) if flag else labels
+                for labels, (_, flag) in zip((left, right), lanes, strict=True)
+            ]
             return make(Contract(own[0], own[1], (label, *out)), (lanes[0][0], lanes[1][0]))
         case Random():
             raise TypeError("vmap over the keys of random numbers is not supported")
-        case Input() | Const() | SizeOf() | Iota() | Project() | Cond() | Loop() | Call() | Callback() | Cast() | Stop():
+        case (
+            Input()
+            | Const()
+            | SizeOf()
+            | Iota()
+            | Project()
+            | Cond()
+            | Loop()
+            | Call()
+            | Callback()
+            | Cast()
+            | Stop()
+        ):
             raise AssertionError(op)
         case _:
             assert_never(op)
@@ -161,7 +209,5 @@ def _map_lanes(node: Node, lanes: list[Lane], size: Dim) -> list[Lane]:
     inner = make(node.op, tuple(place[i] for i in range(len(lanes))))
     body = Graph(kinds, results(inner))
     trips = constant(size, INT64) if isinstance(size, int) else make(SizeOf(size))
-    loop = make(
-        Loop("map", body, None, 0, len(many), size), (trips, *[lanes[i][0] for i in order])
-    )
+    loop = make(Loop("map", body, None, 0, len(many), size), (trips, *[lanes[i][0] for i in order]))
     return [(r, True) for r in results(loop)]

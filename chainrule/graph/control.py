@@ -1,7 +1,8 @@
-"""Branches and loops as functions: ``cond``, ``switch``, ``scan``, ``fori_loop``, ``while_loop``, ``map``, as in JAX.
+"""Branches and loops as functions: ``cond``, ``switch``, ``scan``, ``fori_loop``, ``while_loop``, ``map``,
+as in JAX.
 
-On traced values each body is traced once and becomes a closed graph inside one ``Cond`` or ``Loop`` node. What a body
-reads of the functions around it becomes an operand. Outside a trace they run as plain Python.
+On traced values each body is traced once and becomes a closed graph inside one ``Cond`` or ``Loop`` node.
+What a body reads of the functions around it becomes an operand. Outside a trace they run as plain Python.
 """
 
 from __future__ import annotations
@@ -47,14 +48,16 @@ def _traced(
     hoist: bool = True,
     counter: bool = False,
 ) -> _Body:
-    """The body ``call(*flat arrays)`` of the user's ``function``; with ``counter`` its first argument is never negative."""
+    """The body ``call(*flat arrays)`` of the user's ``function``; with ``counter`` its first argument is
+    never negative.
+    """
     weak: list[bool] = []
 
     def flat(*arrays: Array) -> Any:
         scope = current()
         assert scope is not None
         if counter:
-            scope.counters.add(node_of(arrays[0]))
+            scope.nonnegative.add(node_of(arrays[0]))
         result = call(*arrays)
         weak[:] = [_is_weak(leaf) for leaf in tree.leaves(result)]
         return result
@@ -68,14 +71,20 @@ def _is_weak(value: Any) -> bool:
     return type(value) in lift.PYTHON_NUMBERS
 
 
-def _with_operands(body: _Body, own: int, captures: list[Node], dtypes: Sequence[DType] | None = None) -> Graph:
-    """The body's graph taking its ``own`` arguments and then all of ``captures``; results converted to ``dtypes``."""
+def _with_operands(
+    body: _Body, own: int, captures: list[Node], dtypes: Sequence[DType] | None = None
+) -> Graph:
+    """The body's graph taking its ``own`` arguments and then all of ``captures``; results converted to
+    ``dtypes``.
+    """
     graph = body.graph
     known: dict[Node, Node] = {}
     arguments = graph.arguments
     for node, handle in zip(arguments[own:], body.captures, strict=True):
         known[node] = make(Input(0, own + captures.index(handle.node), node.type))
-    outputs, renamed = rebuild(graph.outputs, {**dict(zip(arguments[:own], arguments[:own], strict=True)), **known})
+    outputs, renamed = rebuild(
+        graph.outputs, {**dict(zip(arguments[:own], arguments[:own], strict=True)), **known}
+    )
     if dtypes is not None:
         outputs = tuple(express.cast(o, d) for o, d in zip(outputs, dtypes, strict=True))
     provenance = {renamed[n]: w for n, w in graph.provenance.items() if n in renamed}
@@ -93,13 +102,14 @@ def _unpack(node: Node, structure: tree.TreeDef) -> PyTree:
     return tree.unflatten(structure, [wrap(n) for n in results(node)])
 
 
-# --- branches -----------------------------------------------------------------------------------------------------------
+# --- branches -----------------------------------------------------------------------------------------------
 
 
 def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any], *operands: Any) -> Any:
     """``true_fun(*operands)`` where ``pred`` holds, else ``false_fun(*operands)``; only that one is computed.
 
-    ``pred`` is one truth value; ``np.where`` chooses elementwise. Both functions return the same structure and shapes.
+    ``pred`` is one truth value; ``np.where`` chooses elementwise. Both functions return the same structure
+    and shapes.
 
     >>> cond(2 > 1, lambda x: x + 1, lambda x: x - 1, 10)
     11
@@ -109,7 +119,8 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     if pred.shape:
         raise error(
             TypeError,
-            f"cond takes one truth value, not an array of shape {dims.show(pred.shape)}; np.where chooses elementwise,"
+            f"cond takes one truth value, not an array of shape {dims.show(pred.shape)}; np.where chooses"
+            f" elementwise,"
             " np.all and np.any make one of many",
         )
     index = express.cast(lift.to_bool(node_of(pred)), INT64)
@@ -135,7 +146,9 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     return _branch(express.cast(node_of(index), INT64), functions, operands, names)
 
 
-def _branch(index: Node, functions: list[Callable[..., Any]], operands: tuple[Any, ...], names: tuple[str, ...]) -> Any:
+def _branch(
+    index: Node, functions: list[Callable[..., Any]], operands: tuple[Any, ...], names: tuple[str, ...]
+) -> Any:
     leaves, structure = tree.flatten(operands)
     nodes = [as_node(leaf) for leaf in leaves]
     types = [n.type for n in nodes]
@@ -147,7 +160,10 @@ def _branch(index: Node, functions: list[Callable[..., Any]], operands: tuple[An
     for other, name in zip(bodies[1:], names[1:], strict=True):
         if other.tree != bodies[0].tree:
             where = tree.difference(bodies[0].tree, other.tree, "result")
-            raise error(TypeError, f"the branches return different structures: {name} gives {where} (as {names[0]} does)")
+            raise error(
+                TypeError,
+                f"the branches return different structures: {name} gives {where} (as {names[0]} does)",
+            )
     dtypes = _agreed(bodies, names)
     captures = _union(bodies)
     graphs = tuple(_with_operands(b, len(types), captures, dtypes) for b in bodies)
@@ -161,20 +177,28 @@ def _agreed(bodies: list[_Body], names: tuple[str, ...]) -> list[DType]:
         kinds = [b.graph.outputs[i].type for b in bodies]
         if any(k.shape != kinds[0].shape for k in kinds) or len({k.dtype == BOOL for k in kinds}) > 1:
             shown = ", ".join(f"{n}: {k}" for n, k in zip(names, kinds, strict=True))
-            raise error(TypeError, f"the branches return different types at {path} ({shown}); make them equal")
+            raise error(
+                TypeError, f"the branches return different types at {path} ({shown}); make them equal"
+            )
         strong = [k.dtype for k, b in zip(kinds, bodies, strict=True) if not b.weak[i]]
         weak = [np.zeros((), k.dtype).item() for k, b in zip(kinds, bodies, strict=True) if b.weak[i]]
         found.append(promote(*strong, *weak))
     return found
 
 
-# --- loops --------------------------------------------------------------------------------------------------------------
+# --- loops --------------------------------------------------------------------------------------------------
 
 
 def scan(
-    f: Callable[..., Any], init: Any, xs: Any = None, length: Any = None, reverse: bool = False, unroll: Any = 1
+    f: Callable[..., Any],
+    init: Any,
+    xs: Any = None,
+    length: Any = None,
+    reverse: bool = False,
+    unroll: Any = 1,
 ) -> tuple[Any, Any]:
-    """``carry, y = f(carry, x)`` for each x along the first axis of ``xs``: the last carry, and the y stacked.
+    """``carry, y = f(carry, x)`` for each x along the first axis of ``xs``: the last carry, and the y
+    stacked.
 
     >>> scan(lambda s, x: (s + x, s), 0.0, np.array([1.0, 2.0, 3.0]))
     (np.float64(6.0), array([0., 1., 3.]))
@@ -214,7 +238,9 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
     return _unpack(make(op, (lift.size_value(count), *scanned, *captures)), body.tree)
 
 
-def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: Any = None) -> Any:
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: Any = None
+) -> Any:
     """``val = body_fun(i, val)`` for i = lower, …, upper−1, from ``init_val`` on; the bounds may be traced.
 
     >>> fori_loop(1, 4, lambda i, product: product * i, 1)
@@ -272,7 +298,9 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     types = carry.types
     test = _traced(cond_fun, lambda *flat: cond_fun(carry.join(flat)), types)
     if len(test.graph.outputs) != 1 or test.graph.outputs[0].shape:
-        raise error(TypeError, "the condition of while_loop is one truth value; np.all and np.any make one of many")
+        raise error(
+            TypeError, "the condition of while_loop is one truth value; np.all and np.any make one of many"
+        )
     captures = _union([body, test])
     predicate = _with_operands(test, len(types), captures)
     predicate = predicate.replace([lift.to_bool(predicate.outputs[0])])
@@ -329,7 +357,9 @@ class _Carry:
     def fixed_point(
         self, trace_body: Callable[[list[Type]], _Body], structure: Callable[[_Body], tree.TreeDef], name: str
     ) -> _Body:
-        """The body, traced again while a start that is a Python number adapts to what the body makes of it."""
+        """The body, traced again while a start that is a Python number adapts to what the body makes of
+        it.
+        """
         while True:
             body = trace_body(self.types)
             if structure(body) != self.tree:
@@ -346,7 +376,8 @@ class _Carry:
             if begin.shape != end.shape:
                 raise error(
                     TypeError,
-                    f"{path} is {begin} when the loop begins, but {name} returns {end}; the shape of a carry cannot"
+                    f"{path} is {begin} when the loop begins, but {name} returns {end}; the shape of a"
+                    f" carry cannot"
                     " change",
                 )
             if body.weak[i]:
@@ -360,7 +391,8 @@ class _Carry:
             if not self.weak[i] or (begin.dtype == BOOL) != (end.dtype == BOOL):
                 raise error(
                     TypeError,
-                    f"{path} is {begin} when the loop begins, but {name} returns {end}; begin with .astype({end.dtype})",
+                    f"{path} is {begin} when the loop begins, but {name} returns {end}; begin with"
+                    f" .astype({end.dtype})",
                 )
             self.nodes[i] = express.cast(self.nodes[i], wanted)
             changed = True
@@ -380,7 +412,7 @@ def _common_length(scanned: list[Node], paths: list[str], length: Any) -> Dim:
     return count
 
 
-# --- outside a trace ----------------------------------------------------------------------------------------------------
+# --- outside a trace ----------------------------------------------------------------------------------------
 
 
 def _own(init: Any) -> Any:
@@ -405,5 +437,3 @@ def _scan_now(f: Callable[..., Any], init: Any, xs: Any, length: Any, reverse: b
     if not found:
         return carry, None
     return carry, tree.map(lambda *rows: np.stack(rows), found[0], *found[1:])
-
-

@@ -1,4 +1,5 @@
-"""Arrays from nothing, from numbers and from parts: ``zeros``, ``arange``, ``array``, ``stack`` and their kind.
+"""Arrays from nothing, from numbers and from parts: ``zeros``, ``arange``, ``array``, ``stack`` and their
+kind.
 
 Sizes may be symbolic. All of these give Arrays of the current trace.
 """
@@ -33,7 +34,9 @@ def as_size(size: Any) -> Dim:
     if isinstance(size, Size):
         return size
     if isinstance(size, Array):
-        raise error(TypeError, f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known")
+        raise error(
+            TypeError, f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known"
+        )
     found: int = size.__index__()
     if found < 0:
         raise error(ValueError, "negative dimensions are not allowed")
@@ -75,18 +78,28 @@ def _like(a: Any, dtype: Any, shape: Any) -> tuple[Shape, DType]:
 
 
 @implements("zeros_like", "empty_like")
-def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any) -> Array:
+def zeros_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
+) -> Array:
     return filled(0, *_like(a, dtype, shape))
 
 
 @implements("ones_like")
-def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any) -> Array:
+def ones_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
+) -> Array:
     return filled(1, *_like(a, dtype, shape))
 
 
 @implements("full_like")
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    **_: Any,
 ) -> Array:
     wanted, kind = _like(a, dtype, shape)
     return wrap(express.broadcast_to(express.cast(as_node(fill_value), kind), wanted))
@@ -105,7 +118,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **_: 
     if stop is None:
         start, stop = 0, start
     if any(isinstance(v, Array) for v in (start, stop, step)):
-        raise error(TypeError, "np.arange needs known bounds, which say how long the result is; scale np.arange(n)")
+        raise error(
+            TypeError, "np.arange needs known bounds, which say how long the result is; scale np.arange(n)"
+        )
     if isinstance(start, Size) or isinstance(stop, Size):
         if not isinstance(step, int):
             raise error(TypeError, "np.arange of a named size takes an integer step")
@@ -118,7 +133,11 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **_: 
     values = np.arange(start, stop, step, dtype)
     kind = as_dtype(dtype, canonical(values.dtype))
     if kind == INT64 and values.size > 32:
-        return wrap(iota(values.size)) * int(step) + int(start) if (start, step) != (0, 1) else wrap(iota(values.size))
+        return (
+            wrap(iota(values.size)) * int(step) + int(start)
+            if (start, step) != (0, 1)
+            else wrap(iota(values.size))
+        )
     return wrap(current_scope().lift(values.astype(kind)))
 
 
@@ -128,7 +147,13 @@ def lift_size(size: Any) -> Any:
 
 @implements("linspace")
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> Any:
     """As ``np.linspace``; traced ends too."""
     count = as_size(num)
@@ -197,7 +222,11 @@ def array(object: Any, dtype: Any = None, copy: bool | None = None, order: str =
     elif isinstance(object, Array):
         found = object
     else:
-        found = wrap(lift.strong(operand(object if isinstance(object, (np.ndarray, np.generic)) else np.asarray(object))))
+        found = wrap(
+            lift.strong(
+                operand(object if isinstance(object, (np.ndarray, np.generic)) else np.asarray(object))
+            )
+        )
     if dtype is not None:
         found = found.astype(dtype)
     return found.copy() if found is object else found  # type: ignore[no-any-return]
@@ -230,7 +259,9 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Array:
 
 
 @implements("astype")
-def astype(x: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Array:
+def astype(
+    x: Any, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Array:
     """The elements converted, as NumPy converts; complex numbers to reals only through ``.real``."""
     node = as_node(x)
     kind = as_dtype(dtype, FLOAT64)

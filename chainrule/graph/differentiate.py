@@ -13,15 +13,55 @@ from typing import Any, assert_never
 from .dtype import INT64, DType, is_complex, is_inexact
 from .express import NODES, broadcast, cast, reduce, reshape
 from .linear import (
-    Combine, Instruction, Join, Map, Pairs, Pick, Program, Seed, Structured, Term, Var, accumulate, add_term, both,
-    forward, materialise,
-)  # fmt: skip
-from .node import Graph, Node, const_value, constant, make, results, topological
+    Combine,
+    Instruction,
+    Join,
+    Map,
+    Pairs,
+    Pick,
+    Program,
+    Seed,
+    Structured,
+    Term,
+    Var,
+    accumulate,
+    add_term,
+    both,
+    forward,
+    materialise,
+)
+from .node import Node, const_value, constant, make, results, topological
 from .op import (
-    Broadcast, Call, Callback, Cast, Concatenate, Cond, Const, Contract, Cumulative, Gather, Input, Insert, Iota,
-    Linalg, Loop, Pad, Project, Random, Reduce, Reshape, Reverse, Scalar, Scatter, SizeOf, Slice, Sort, Stop,
-    Transpose, Type,
-)  # fmt: skip
+    Broadcast,
+    Call,
+    Callback,
+    Cast,
+    Concatenate,
+    Cond,
+    Const,
+    Contract,
+    Cumulative,
+    Gather,
+    Input,
+    Insert,
+    Iota,
+    Linalg,
+    Loop,
+    Pad,
+    Project,
+    Random,
+    Reduce,
+    Reshape,
+    Reverse,
+    Scalar,
+    Scatter,
+    SizeOf,
+    Slice,
+    Sort,
+    Stop,
+    Transpose,
+    Type,
+)
 from .scalar import PRIMITIVES, partials_of
 from .squares import Known, is_sum_of_squares
 from .transpose import transposed
@@ -35,12 +75,14 @@ class NotDifferentiable(TypeError):
         self.node = node
 
 
-# --- the two modes ----------------------------------------------------------------------------------------------------------
+# --- the two modes ----------
 
 Seeds = Sequence[Sequence[Node | None]]
 
 
-def jvp(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Seeds) -> tuple[list[Node], list[list[Node | None]]]:
+def jvp(
+    outputs: Sequence[Node], inputs: Sequence[Node], seeds: Seeds
+) -> tuple[list[Node], list[list[Node | None]]]:
     """Values, and tangents of ``outputs`` for K tangents of ``inputs``: ``seeds[input][k]`` → ``[output][k]``.
 
     A tangent None is zero. The values are those of ``outputs``, loops and branches being shared with the tangents.
@@ -55,26 +97,37 @@ def vjp(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Seeds) -> l
     return [_arrays(row, node.type) for row, node in zip(rows, inputs, strict=True)]
 
 
-def push_pairs(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs]) -> tuple[list[Node], list[Pairs]]:
+def push_pairs(
+    outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs]
+) -> tuple[list[Node], list[Pairs]]:
     """``jvp`` of tangents with their supports."""
-    tangents, replaced = forward(_program(outputs, inputs, seeds), seeds)
+    moving = [i for i, row in enumerate(seeds) if any(pair is not None for pair in row)]
+    if not moving:
+        return list(outputs), [[None] * (len(seeds[0]) if seeds else 0) for _ in outputs]
+    given = [seeds[i] for i in moving]
+    tangents, replaced = forward(_program(outputs, [inputs[i] for i in moving], given), given)
     if not replaced:
         return list(outputs), tangents
     parts = [n for row in tangents for pair in row if pair is not None for n in pair if n is not None]
     done = follow([*outputs, *parts], replaced)
     return [done[o] for o in outputs], [
-        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row] for row in tangents
+        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row]
+        for row in tangents
     ]
 
 
 def pull_pairs(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Pairs]) -> list[Pairs]:
     """``vjp`` of cotangents with their supports."""
-    return transposed(_program(outputs, inputs, cotangents), cotangents)
+    arriving = [i for i, row in enumerate(cotangents) if any(pair is not None for pair in row)]
+    if not arriving:
+        return [[None] * (len(cotangents[0]) if cotangents else 0) for _ in inputs]
+    given = [cotangents[i] for i in arriving]
+    return transposed(_program([outputs[i] for i in arriving], inputs, given), given)
 
 
 def _program(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs]) -> Program:
     program = linearize(outputs, inputs)
-    return accumulate(program) if seeds and len(seeds[0]) > 1 else program
+    return accumulate(program) if len(seeds[0]) > 1 else program
 
 
 def _pairs(row: Sequence[Node | None]) -> Pairs:
@@ -160,12 +213,13 @@ class _Work:
 def _between(work: _Work, outputs: Sequence[Node], inputs: Sequence[Node]) -> None:
     """Emits the instructions of all nodes between inputs, which have their variables, and outputs."""
     for node in active_nodes(outputs, inputs):
-        found = _linearize_node(work, node)
+        # what is behind a step function only is between them and has no tangent
+        found = None if work.var.keys().isdisjoint(node.args) else _linearize_node(work, node)
         if found is not None:
             work.var[node] = found
 
 
-# --- rules ------------------------------------------------------------------------------------------------------------------
+# --- rules ----------
 
 
 def _linearize_node(work: _Work, node: Node) -> Var | None:
@@ -421,7 +475,9 @@ def unit_seeds(kind: Type) -> list[Node]:
         return [constant(1, kind.dtype)]
     flat = make(Iota(number))
     one, zero = constant(1, kind.dtype), constant(0, kind.dtype)
-    return [reshape(NODES.where(NODES.eq(flat, constant(i, INT64)), one, zero), kind.shape) for i in range(number)]
+    return [
+        reshape(NODES.where(NODES.eq(flat, constant(i, INT64)), one, zero), kind.shape) for i in range(number)
+    ]
 
 
 __all__ = [

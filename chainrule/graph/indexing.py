@@ -1,7 +1,7 @@
 """NumPy's indexing on nodes: ``x[index]`` read, replaced, and added to, by Slice, Gather, Insert and Scatter.
 
-An index is a tuple of ints, slices, None, Ellipsis and nodes (computed integers, or boolean masks for writing).
-Concrete integer arrays come as constant nodes whose values were checked before.
+An index is a tuple of ints, slices, None, Ellipsis and nodes (computed integers, or boolean masks for
+writing). Concrete integer arrays come as constant nodes whose values were checked before.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from .where import error
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A slice of one axis: ``count`` elements from ``start`` on, ``step`` apart, backwards from the last if ``reverse``."""
+    """A slice of one axis: ``count`` elements from ``start`` on, ``step`` apart, backwards from the last if
+    ``reverse``.
+    """
 
     start: Dim
     count: Dim
@@ -47,8 +49,8 @@ Item = Run | One | New | Node
 class Plan:
     """An index brought into normal form for an array of a given shape.
 
-    ``shape`` is the result's; ``items`` has one entry per index and axis, in order. ``first`` is the place of the
-    gathered axes among the result's axes (their common shape is ``gathered``).
+    ``shape`` is the result's; ``items`` has one entry per index and axis, in order. ``first`` is the place
+    of the gathered axes among the result's axes (their common shape is ``gathered``).
     """
 
     source: Shape
@@ -104,10 +106,10 @@ class Plan:
         return tuple(a for a, i in enumerate(left) if isinstance(i, Node))
 
 
-def plan(shape: Shape, index: tuple[Any, ...], counters: frozenset[Node] = frozenset()) -> Plan:
+def plan(shape: Shape, index: tuple[Any, ...], nonnegative: frozenset[Node] = frozenset()) -> Plan:
     """The normal form of an index (``IndexError`` at the user's line for what does not fit).
 
-    ``counters`` are nodes that are never negative.
+    ``nonnegative`` are nodes that are known to be so.
     """
     entries = _expand(shape, index)
     items: list[Item] = []
@@ -120,7 +122,7 @@ def plan(shape: Shape, index: tuple[Any, ...], counters: frozenset[Node] = froze
         if isinstance(entry, slice):
             items.append(slice_run(entry, size))
         elif isinstance(entry, Node):
-            items.append(wrap_negative(entry, size, counters))
+            items.append(wrap_negative(entry, size, nonnegative))
         else:
             items.append(One(position(entry, size, axis)))
         axis += 1
@@ -155,7 +157,9 @@ def _expand(shape: Shape, index: tuple[Any, ...]) -> list[Any]:
 
 
 def _place(items: list[Item]) -> int:
-    """Where the gathered axes go: in place if the advanced indices stand together, else in front (NumPy's rule)."""
+    """Where the gathered axes go: in place if the advanced indices stand together, else in front (NumPy's
+    rule).
+    """
     advanced = [n for n, i in enumerate(items) if isinstance(i, (Node, One))]
     if advanced[-1] - advanced[0] + 1 != len(advanced):
         return 0
@@ -202,29 +206,32 @@ def _bound(bound: Any, size: Dim, default: Dim, least: int, most: Dim) -> Dim:
     if isinstance(bound, Node):
         raise error(
             TypeError,
-            "a slice bound is a traced value, so the size of the result is not known; select with np.where, or index"
+            "a slice bound is a traced value, so the size of the result is not known; select with"
+            " np.where, or index"
             " with start + np.arange(length)",
         )
     found: Dim = size + bound if isinstance(bound, int) and bound < 0 else bound
     return dims.minimum(dims.maximum(found, least), most)
 
 
-def wrap_negative(index: Node, size: Dim, counters: frozenset[Node]) -> Node:
+def wrap_negative(index: Node, size: Dim, nonnegative: frozenset[Node]) -> Node:
     """Computed indices with negative ones counted from the end."""
     index = express.cast(index, INT64)
-    if never_negative(index, counters):
+    if never_negative(index, nonnegative):
         return index
     shift = _size_node(size)
     below = make(Scalar("lt"), (index, constant(0, INT64)))
     return make(Scalar("where"), (below, make(Scalar("add"), (index, shift)), index))
 
 
-def never_negative(node: Node, counters: frozenset[Node]) -> bool:
-    """Whether an index is visibly not negative: counters, sizes, constants, and their sums and products."""
+def never_negative(node: Node, nonnegative: frozenset[Node]) -> bool:
+    """Whether an index is visibly not negative: nonnegative, sizes, constants, and their sums and
+    products.
+    """
     stack = [node]
     while stack:
         n = stack.pop()
-        if n in counters:
+        if n in nonnegative:
             continue
         match n.op:
             case Iota() | SizeOf():
@@ -251,7 +258,7 @@ def _size_node(size: Dim) -> Node:
     return constant(size, INT64) if isinstance(size, int) else make(SizeOf(size))
 
 
-# --- reading ------------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 def read(x: Node, where: Plan) -> Node:
@@ -293,11 +300,13 @@ def _sliced(x: Node, where: Plan) -> Node:
     return express.reshape(x, where.cores)
 
 
-# --- writing ------------------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 def write(x: Node, where: Plan, value: Node, kind: str = "set") -> Node:
-    """``x`` with ``x[index]`` replaced by ``value`` (``kind="add"``: increased, repeated indices accumulating)."""
+    """``x`` with ``x[index]`` replaced by ``value`` (``kind="add"``: increased, repeated indices
+    accumulating).
+    """
     value = fit(value, where.shape)
     arrays = where.arrays
     if not arrays:
@@ -332,7 +341,9 @@ def _insert(x: Node, where: Plan, core: Node) -> Node:
 
 
 def fit(value: Node, shape: Shape) -> Node:
-    """The value broadcast to the shape it is assigned to; leading axes of size 1 may be too many, as in NumPy."""
+    """The value broadcast to the shape it is assigned to; leading axes of size 1 may be too many, as in
+    NumPy.
+    """
     while len(value.shape) > len(shape) and value.shape[0] == 1:
         value = express.reshape(value, value.shape[1:])
     try:
@@ -361,7 +372,8 @@ def masked(x: Node, mask: Node, value: Node) -> Node:
         if len(value.shape) > len(trailing):
             raise error(
                 ValueError,
-                "x[mask] = v takes a v of one value (or of the shape of x) where the number of true elements is not"
+                "x[mask] = v takes a v of one value (or of the shape of x) where the number of true"
+                " elements is not"
                 " known; write x = np.where(mask, v, x)",
             )
         value = fit(value, trailing)

@@ -1,12 +1,11 @@
-"""Values of the user's program as nodes, and primitives applied to them by NumPy's rules of promotion and broadcasting."""
+"""Values of the user's program as nodes, and primitives applied to them by NumPy's rules of promotion and
+broadcasting.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
-
-import numpy as np
 
 from . import dim as dims
 from . import express
@@ -28,7 +27,15 @@ _ON_BOOLS: Final = {
     "bitwise_not": "logical_not", "abs": "", "conj": "", "real": "",
 }  # fmt: skip
 _LOGICAL: Final = frozenset({"logical_and", "logical_or", "logical_xor", "logical_not"})
-_NAMES: Final = {"sub": "subtract", "neg": "negative", "div": "divide", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_NAMES: Final = {
+    "sub": "subtract",
+    "neg": "negative",
+    "div": "divide",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+}
 
 
 @lru_cache(maxsize=4096, typed=True)
@@ -69,7 +76,9 @@ def kind_of(value: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType] | str:
-    """The primitive that computes NumPy's ``name`` and the type to which its operands are converted; or what is wrong."""
+    """The primitive that computes NumPy's ``name`` and the type to which its operands are converted; or
+    what is wrong.
+    """
     if name in _LOGICAL:
         return name, BOOL
     primitive = PRIMITIVES[name]
@@ -90,7 +99,9 @@ def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType] | str:
 
 
 def apply(name: str, *operands: Any) -> Node:
-    """A primitive of nodes and Python numbers, converted and broadcast as NumPy's ufunc of that meaning does."""
+    """A primitive of nodes and Python numbers, converted and broadcast as NumPy's ufunc of that meaning
+    does.
+    """
     found = _plan(name, tuple([v.type.dtype if type(v) is Node else type(v) for v in operands]))
     if type(found) is str:
         raise error(TypeError, found)
@@ -150,11 +161,3 @@ def full(value: Node, shape: Shape) -> Node:
 def size_value(dim: Any) -> Node:
     """A dimension as an int64 node."""
     return make(SizeOf(dim)) if isinstance(dim, Size) else constant(dim, INT64)
-
-
-def concrete(node: Node) -> np.ndarray[Any, Any] | None:
-    """The value of a constant node, None for any other."""
-    return node.op.value if hasattr(node.op, "data") else None
-
-
-Function = Callable[..., Any]

@@ -25,9 +25,25 @@ from .dtype import BOOL, INT64, DType
 from .express import NODES, apply, broadcast, cast, reduce, spread, transpose, zeros
 from .node import Node, constant, make
 from .op import (
-    Broadcast, Cast, Concatenate, Const, Contract, Cumulative, Gather, Insert, Iota, Op, Pad, Reduce, Reshape,
-    Reverse, Scalar, Scatter, SizeOf, Slice, Transpose, Type,
-)  # fmt: skip
+    Broadcast,
+    Cast,
+    Concatenate,
+    Const,
+    Contract,
+    Cumulative,
+    Insert,
+    Iota,
+    Op,
+    Reduce,
+    Reshape,
+    Reverse,
+    Scalar,
+    Scatter,
+    SizeOf,
+    Slice,
+    Transpose,
+    Type,
+)
 
 Var = int
 Pair = tuple[Node, Node | None]
@@ -109,7 +125,7 @@ class Program:
         return len(self.types) - 1
 
 
-# --- coefficients first ---------------------------------------------------------------------------------------------------
+# --- coefficients first ----------
 
 
 def accumulate(program: Program) -> Program:
@@ -176,7 +192,7 @@ def add_term(terms: dict[tuple[Var, Node | None], Node | None], term: Term, dtyp
     terms[key] = (one if before is None else before) + (one if term.coefficient is None else term.coefficient)
 
 
-# --- supports -------------------------------------------------------------------------------------------------------------
+# --- supports ----------
 
 
 def both(a: Node | None, b: Node | None) -> Node | None:
@@ -231,7 +247,7 @@ def materialise(value: Node, kind: Type) -> Node:
     return spread(value, kind.shape)
 
 
-# --- forward ----------------------------------------------------------------------------------------------------------------
+# --- forward ----------
 
 
 def forward(program: Program, seeds: Sequence[Pairs]) -> tuple[list[Pairs], dict[Node, Node]]:
@@ -319,7 +335,11 @@ def mapped_mask(op: Op, mask: Node, given: Type, others: tuple[Node, ...]) -> No
     """Where the result of a linear op is supported."""
     if isinstance(op, (Scalar, Cast)):
         return mask
-    if not mask.shape and given.shape and isinstance(op, (Broadcast, Transpose, Reshape, Slice, Reverse, Reduce)):
+    if (
+        not mask.shape
+        and given.shape
+        and isinstance(op, (Broadcast, Transpose, Reshape, Slice, Reverse, Reduce))
+    ):
         return mask
     if isinstance(op, Broadcast) and not given.shape:
         return mask

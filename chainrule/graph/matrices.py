@@ -1,4 +1,6 @@
-"""Linear algebra: norms, Cholesky factors, solutions, determinants, inverses and eigenvalues of Hermitian matrices."""
+"""Linear algebra: norms, Cholesky factors, solutions, determinants, inverses and eigenvalues of Hermitian
+matrices.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def _square(a: Any) -> Node:
 
 @implements("linalg.cholesky")
 def cholesky(a: Any, /, *, upper: bool = False) -> Array:
-    """The lower triangular L with ``L @ L.conj().T == a`` (``upper``: its adjoint); reads the lower triangle of a."""
+    """The lower triangular L with ``L @ L.conj().T == a`` (``upper``: its adjoint); reads the lower
+    triangle of a.
+    """
     factor = wrap(make(Linalg("cholesky"), (_square(a),)))
     return FUNCTIONS["matrix_transpose"](factor).conj() if upper else factor  # type: ignore[no-any-return]
 
@@ -66,7 +70,9 @@ def solve(a: Any, b: Any) -> Array:
 
 
 @implements("solve_triangular")
-def solve_triangular(a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False) -> Array:
+def solve_triangular(
+    a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False
+) -> Array:
     """As ``scipy.linalg.solve_triangular``; ``trans`` is 0 or "N", 1 or "T", 2 or "C"."""
     if unit_diagonal:
         raise error(TypeError, "solve_triangular with unit_diagonal=True is not supported in traced programs")
@@ -167,7 +173,9 @@ def _matrix_norm(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
     if ord in ("fro", "f"):
         return _vector_norm(x, 2, axis, keepdims)
     if ord not in (1, -1, math.inf, -math.inf):
-        raise error(TypeError, f"the matrix norm of order {ord!r} is not supported; 'fro', 1, -1, inf and -inf are")
+        raise error(
+            TypeError, f"the matrix norm of order {ord!r} is not supported; 'fro', 1, -1, inf and -inf are"
+        )
     rows, columns = (axis_of(a, x.ndim) for a in axis)
     summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = abs(x).sum(axis=summed, keepdims=True)

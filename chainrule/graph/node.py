@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final, final
 
@@ -54,8 +54,23 @@ class Node(Operators):
         return self.type.dtype  # type: ignore[no-any-return]
 
 
-_table: Final[weakref.WeakValueDictionary[bytes, Node]] = weakref.WeakValueDictionary()
-_lock: Final = threading.Lock()
+class _Entry(weakref.ref[Node]):
+    """A weak reference to an interned node, which knows its key."""
+
+    __slots__ = ("key",)
+    key: bytes
+
+
+def _forget(entry: weakref.ref[Node]) -> None:
+    key = entry.key  # type: ignore[attr-defined]
+    with _lock:
+        if _table.get(key) is entry:
+            del _table[key]
+
+
+# Not a WeakValueDictionary: nodes are made by the hundred thousand, and its methods are Python code.
+_table: Final[dict[bytes, _Entry]] = {}
+_lock: Final = threading.RLock()  # a node may die, and its entry go, while an entry is made
 _scalar_codes: Final[dict[str, bytes]] = {}
 _numbers: Final[dict[tuple[DType, bytes], Node]] = {}  # recent scalar constants, which derivatives make over and over
 _NUMBERS_KEPT: Final = 4096
@@ -81,9 +96,11 @@ def make(op: Op, args: tuple[Node, ...] = ()) -> Node:
     for a in args:
         code += a.digest
     digest = blake2b(code, digest_size=16).digest()
-    found = _table.get(digest)
-    if found is not None:
-        return found
+    entry = _table.get(digest)
+    if entry is not None:
+        found = entry()
+        if found is not None:
+            return found
     node = Node()
     node.op, node.args, node.digest = op, args, digest
     node.type = infer(op, [a.type for a in args])
@@ -92,8 +109,15 @@ def make(op: Op, args: tuple[Node, ...] = ()) -> Node:
         if a.level > level:
             level = a.level
     node.level = level
+    made = _Entry(node, _forget)
+    made.key = digest
     with _lock:
-        return _table.setdefault(digest, node)
+        entry = _table.get(digest)
+        found = None if entry is None else entry()
+        if found is not None:
+            return found
+        _table[digest] = made
+    return node
 
 
 def constant(value: Any, dtype: DType | None = None) -> Node:
@@ -136,22 +160,7 @@ def const_value(node: Node) -> Any:
 
 def topological(outputs: Iterable[Node]) -> list[Node]:
     """All nodes below ``outputs``, arguments first, in an order that depends on the structure only."""
-    order: list[Node] = []
-    seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = []
-    for root in outputs:
-        stack.append((root, False))
-        while stack:
-            node, ready = stack.pop()
-            if ready:
-                order.append(node)
-                continue
-            if node in seen:
-                continue
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.args) if a not in seen)
-    return order
+    return topological_until(outputs, ())
 
 
 def rebuild(
@@ -173,23 +182,27 @@ def rebuild(
     return tuple(done[o] for o in outputs), done
 
 
-def topological_until(outputs: Iterable[Node], known: Mapping[Node, Any]) -> list[Node]:
+def topological_until(outputs: Iterable[Node], known: Container[Node]) -> list[Node]:
     """As ``topological``, without the nodes in ``known`` and what only they need."""
     order: list[Node] = []
-    seen: set[Node] = set()
-    stack: list[tuple[Node, bool]] = []
+    done: set[Node] = set()
     for root in outputs:
-        stack.append((root, False))
+        stack = [root]
         while stack:
-            node, ready = stack.pop()
-            if ready:
+            node = stack[-1]
+            if node in done or node in known:
+                stack.pop()
+                continue
+            waiting = [a for a in node.args if a not in done]
+            if waiting and known:
+                waiting = [a for a in waiting if a not in known]
+            if waiting:
+                waiting.reverse()
+                stack.extend(waiting)
+            else:
+                done.add(node)
                 order.append(node)
-                continue
-            if node in seen or node in known:
-                continue
-            seen.add(node)
-            stack.append((node, True))
-            stack.extend((a, False) for a in reversed(node.args))
+                stack.pop()
     return order
 
 

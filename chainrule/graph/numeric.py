@@ -1,4 +1,6 @@
-"""Functions of NumPy's that are written in terms of others: choices, comparisons within tolerance, calculus on samples."""
+"""Functions of NumPy's that are written in terms of others: choices, comparisons within tolerance, calculus
+on samples.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,17 @@ def _all(axis: int, part: slice) -> tuple[slice, ...]:
     return (*[slice(None)] * axis, part)
 
 
-# --- choices ------------------------------------------------------------------------------------------------------------
+# --- choices ------------------------------------------------------------------------------------------------
 
 
 @implements("where")
 def where(condition: Any, x: Any = None, y: Any = None, /) -> Array:
     """As ``np.where`` with three arguments; what is not chosen has no influence, not even on derivatives."""
     if x is None or y is None:
-        raise error(TypeError, "np.where(condition) alone has a size that depends on data; give np.where(condition, a, b)")
+        raise error(
+            TypeError,
+            "np.where(condition) alone has a size that depends on data; give np.where(condition, a, b)",
+        )
     return elementwise("where", condition, x, y)
 
 
@@ -57,14 +62,20 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Ar
     conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
     values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
     default = values.pop() if len(values) == len(conditions) + 1 else 0
-    found = FUNCTIONS["full_like"](x, 0) if not isinstance(default, Array) and default == 0 else where(True, default, x)
+    found = (
+        FUNCTIONS["full_like"](x, 0)
+        if not isinstance(default, Array) and default == 0
+        else where(True, default, x)
+    )
     for condition, value in zip(conditions, values, strict=True):  # the last one that holds counts
         found = where(condition, value, found)
     return found.astype(x.dtype)  # type: ignore[no-any-return]
 
 
 @implements("clip")
-def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Array:
+def clip(
+    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
+) -> Array:
     """As ``np.clip``: min(max(a, a_min), a_max)."""
     low = min if a_min is None else a_min
     high = max if a_max is None else a_max
@@ -140,7 +151,7 @@ def result_type(*values: Any) -> Any:
     return promote(*[v.dtype if isinstance(v, Array) else v for v in values])
 
 
-# --- elementwise --------------------------------------------------------------------------------------------------------
+# --- elementwise --------------------------------------------------------------------------------------------
 
 
 @implements("sinc")
@@ -187,7 +198,7 @@ def fix(x: Any, out: Any = None) -> Array:
     return UFUNCS["trunc"](x)  # type: ignore[no-any-return]
 
 
-# --- samples ------------------------------------------------------------------------------------------------------------
+# --- samples ------------------------------------------------------------------------------------------------
 
 
 @implements("diff")
@@ -342,7 +353,7 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
     return clip(c / d[:, None] / d, -1, 1)
 
 
-# --- sorting and searching ----------------------------------------------------------------------------------------------
+# --- sorting and searching ----------------------------------------------------------------------------------
 
 
 def _sorted(a: Any, axis: int | None, indices: bool) -> Array:
@@ -359,13 +370,17 @@ def sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, 
 
 
 @implements("argsort")
-def argsort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Array:
+def argsort(
+    a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+) -> Array:
     """As ``np.argsort``; equal elements keep their order."""
     return _sorted(a, axis, indices=True)
 
 
 @implements("median")
-def median(a: Any, axis: int | None = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Array:
+def median(
+    a: Any, axis: int | None = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
+) -> Array:
     """As ``np.median`` along an axis of known size, or all of them."""
     x = as_array(a)
     ordered = sort(x, axis)
@@ -414,7 +429,11 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     n = xs.shape[0]
     i = clip(searchsorted(xs, x, side="right") - 1, 0, max(n - 2, 0) if isinstance(n, int) else n - 2)
     if n == 1:
-        return where(x < xs[0], fs[0] if left is None else left, where(x > xs[0], fs[0] if right is None else right, fs[0]))
+        return where(
+            x < xs[0],
+            fs[0] if left is None else left,
+            where(x > xs[0], fs[0] if right is None else right, fs[0]),
+        )
     x0, f0 = xs[i], fs[i]
     slope = (fs[i + 1] - f0) / (xs[i + 1] - x0)
     found = where(x == xs[i + 1], fs[i + 1], slope * (x - x0) + f0)
@@ -435,13 +454,15 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
             index.append(places)
         else:
             own = FUNCTIONS["arange"](size).reshape([-1 if j == i else 1 for j in range(x.ndim)])
-            index.append(own if places.shape[i] != 1 or size == 1 else own)
+            index.append(own)
     return x[tuple(index)]  # type: ignore[no-any-return]
 
 
 @implements("bincount")
 def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Array:
-    """As ``np.bincount`` with exactly ``minlength`` bins, which has to be given; larger values are dropped."""
+    """As ``np.bincount`` with exactly ``minlength`` bins, which has to be given; larger values are
+    dropped.
+    """
     places = as_array(x)
     length = as_size(minlength)
     if length == 0:

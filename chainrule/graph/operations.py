@@ -1,4 +1,6 @@
-"""Operators and methods of traced arrays: each one hands over to a primitive or to the function of its name."""
+"""Operators and methods of traced arrays: each one hands over to a primitive or to the function of its
+name.
+"""
 
 from __future__ import annotations
 
@@ -229,7 +231,9 @@ class Operations:
         return self._function("reshape", shape[0] if len(shape) == 1 else shape, **kwargs)
 
     def transpose(self, *axes: Any) -> Any:
-        return self._function("transpose", axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
+        return self._function(
+            "transpose", axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        )
 
     def flatten(self, order: str = "C") -> Any:
         return self._function("ravel", order=order).copy()

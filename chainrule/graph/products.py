@@ -20,7 +20,9 @@ Labels = tuple[int, ...]
 
 
 def contract(operands: list[Node], labels: list[Labels], out: Labels) -> Node:
-    """Σ over all labels that are not in ``out`` of the product of the operands, two at a time from the left."""
+    """Σ over all labels that are not in ``out`` of the product of the operands, two at a time from the
+    left.
+    """
     sizes = _sizes(operands, labels)
     parts = [_prepared(x, own, sizes) for x, own in zip(operands, labels, strict=True)]
     while len(parts) > 1:
@@ -33,7 +35,9 @@ def contract(operands: list[Node], labels: list[Labels], out: Labels) -> Node:
     x, own = parts[0]
     x, own = _summed(x, own, set(out))
     x = express.transpose(x, tuple(own.index(label) for label in out if label in own))
-    return express.broadcast(x, tuple(sizes[label] for label in out), tuple(i for i, label in enumerate(out) if label in own))
+    return express.broadcast(
+        x, tuple(sizes[label] for label in out), tuple(i for i, label in enumerate(out) if label in own)
+    )
 
 
 def _sizes(operands: list[Node], labels: list[Labels]) -> dict[int, Dim]:
@@ -72,7 +76,9 @@ def _summed(x: Node, labels: Labels, kept: set[int]) -> tuple[Node, Labels]:
 def _pair(x: Node, left: Labels, y: Node, right: Labels, out: Labels) -> Node:
     if not set(left) & set(right) - set(out) or (not out and set(left) == set(right)):
         return _elementwise(x, left, y, right, out)
-    number = {label: i for i, label in enumerate(dict.fromkeys((*left, *right)))}  # equal products become one node
+    number = {
+        label: i for i, label in enumerate(dict.fromkeys((*left, *right)))
+    }  # equal products become one node
 
     def numbered(labels: Labels) -> Labels:
         return tuple(number[label] for label in labels)
@@ -107,7 +113,7 @@ def _computed(operands: list[Node], labels: list[Labels], out: Labels) -> Array:
     return wrap(contract(operands, labels, out))
 
 
-# --- NumPy's functions --------------------------------------------------------------------------------------------------
+# --- NumPy's functions --------------------------------------------------------------------------------------
 
 
 @implements("matmul", "linalg.matmul")
@@ -185,7 +191,10 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Array:
         if x.shape[i] != y.shape[j]:
             raise error(ValueError, f"tensordot: {dims.show(x.shape)} and {dims.show(y.shape)} do not match")
         right[j] = left[i]
-    out = (*(n for i, n in enumerate(left) if i not in first), *(n for j, n in enumerate(right) if j not in second))
+    out = (
+        *(n for i, n in enumerate(left) if i not in first),
+        *(n for j, n in enumerate(right) if j not in second),
+    )
     return _computed([x, y], [tuple(left), tuple(right)], out)
 
 
@@ -203,7 +212,9 @@ def kron(a: Any, b: Any) -> Array:
 
 
 @implements("cross", "linalg.cross")
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
+def cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Array:
     """As ``np.cross`` of vectors with three components."""
     if axis is not None:
         axisa = axisb = axisc = axis
@@ -225,7 +236,10 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **_: Any) -> 
     terms = given.split(",")
     if len(terms) != len(nodes):
         raise error(ValueError, f"einsum: {len(terms)} terms in {subscripts!r} for {len(nodes)} operands")
-    extra = max((len(n.shape) - len(t.replace("...", "")) for n, t in zip(nodes, terms, strict=True) if "..." in t), default=0)
+    extra = max(
+        (len(n.shape) - len(t.replace("...", "")) for n, t in zip(nodes, terms, strict=True) if "..." in t),
+        default=0,
+    )
     labels = [_labels(t, n.shape, extra, subscripts) for t, n in zip(terms, nodes, strict=True)]
     if arrow:
         if "..." not in wanted and extra:
@@ -237,7 +251,9 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **_: Any) -> 
         out_labels = (*range(-extra, 0), *map(ord, once))
     unknown = [chr(k) for k in out_labels if not any(k in own for own in labels)]
     if unknown or len(set(out_labels)) != len(out_labels):
-        raise error(ValueError, f"einsum: the result of {subscripts!r} has labels that repeat or are in no operand")
+        raise error(
+            ValueError, f"einsum: the result of {subscripts!r} has labels that repeat or are in no operand"
+        )
     return _computed(nodes, labels, out_labels)
 
 
@@ -250,7 +266,9 @@ def _spelled(operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
 
 def _letters(labels: Any) -> str:
-    return "".join("..." if i is Ellipsis else chr(ord("A") + i if i < 26 else ord("a") + i - 26) for i in labels)
+    return "".join(
+        "..." if i is Ellipsis else chr(ord("A") + i if i < 26 else ord("a") + i - 26) for i in labels
+    )
 
 
 def _term(term: str, extra: int) -> Labels:

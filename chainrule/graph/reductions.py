@@ -28,7 +28,9 @@ def _kept(found: Node, axes: tuple[int, ...], keepdims: bool) -> Array:
 
 def _refuse_out(out: Any) -> None:
     if out is not None:
-        raise error(TypeError, "out= is not supported in traced programs; assign the result: y[...] = np.sum(x)")
+        raise error(
+            TypeError, "out= is not supported in traced programs; assign the result: y[...] = np.sum(x)"
+        )
 
 
 def _masked(x: Array, where: Any, neutral: Any) -> Array:
@@ -59,8 +61,8 @@ def prod(
 
 
 def _reduced(
-    kind: Any, primitive: str, neutral: int, a: Any, axis: Any, dtype: Any, out: Any, keepdims: bool, initial: Any,
-    where: Any,
+    kind: Any, primitive: str, neutral: int, a: Any, axis: Any, dtype: Any, out: Any, keepdims: bool,
+    initial: Any, where: Any,
 ) -> Array:  # fmt: skip
     _refuse_out(out)
     x = as_array(_as_stacked(a))
@@ -102,7 +104,9 @@ def _extreme(
     axes = axes_of(axis, x.ndim)
     if initial is _NO:
         if where is not True:
-            raise error(ValueError, f"np.{kind} with where= needs initial=, the value where nothing is selected")
+            raise error(
+                ValueError, f"np.{kind} with where= needs initial=, the value where nothing is selected"
+            )
         if dims.product(x.shape[i] for i in axes) == 0:
             raise error(ValueError, f"np.{kind} of an array without elements has no value; give initial=")
     elif where is not True:
@@ -154,16 +158,16 @@ def _position(kind: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> Array:
     _refuse_out(out)
     x = as_array(a)
     rank = x.ndim
+    if x.size == 0:
+        raise error(ValueError, f"attempt to get {kind} of an empty sequence")
     if axis is None:
         found = wrap(make(Reduce(kind, (0,)), (as_node(x.ravel()),)))
         return found.reshape((1,) * rank) if keepdims else found  # type: ignore[no-any-return]
     at = axis_of(axis, rank)
-    if x.shape[at] == 0:
-        raise error(ValueError, f"attempt to get {kind} of an empty sequence")
     return _kept(make(Reduce(kind, (at,)), (as_node(x),)), (at,), keepdims)
 
 
-# --- means --------------------------------------------------------------------------------------------------------------
+# --- means --------------------------------------------------------------------------------------------------
 
 
 def count(x: Array, axes: tuple[int, ...]) -> Dim:
@@ -232,13 +236,23 @@ def abs_squared(x: Array) -> Array:
 
 
 @implements("std")
-def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: bool = False, **kwargs: Any) -> Array:
+def std(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: bool = False,
+    **kwargs: Any,
+) -> Array:
     """As ``np.std``."""
     return elementwise("sqrt", var(a, axis, dtype, out, ddof, keepdims, **kwargs))
 
 
 @implements("average")
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
+def average(
+    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False
+) -> Any:
     """As ``np.average``."""
     x = as_array(_as_stacked(a))
     if weights is None:
@@ -257,7 +271,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     return (found, FUNCTIONS["broadcast_to"](total.astype(found.dtype), found.shape)) if returned else found
 
 
-# --- ignoring NaN -------------------------------------------------------------------------------------------------------
+# --- ignoring NaN -------------------------------------------------------------------------------------------
 
 
 def _without_nan(a: Any, value: Any) -> tuple[Array, Array]:
@@ -279,7 +293,9 @@ def nanprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
 @implements("nanmean")
 def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Array:
     filled, present = _without_nan(a, 0)
-    return sum(filled, axis, dtype, out, keepdims) / sum(present, axis, keepdims=keepdims).astype(filled.dtype)  # type: ignore[no-any-return]
+    return sum(filled, axis, dtype, out, keepdims) / sum(present, axis, keepdims=keepdims).astype(
+        filled.dtype
+    )  # type: ignore[no-any-return]
 
 
 @implements("nanmax")
@@ -301,7 +317,7 @@ def _nan_extreme(function: Any, a: Any, neutral: float, axis: Any, out: Any, kee
     return elementwise("where", any(present, axis, keepdims=keepdims), found, math.nan)
 
 
-# --- running ------------------------------------------------------------------------------------------------------------
+# --- running ------------------------------------------------------------------------------------------------
 
 
 def _running(kind: Any, a: Any, axis: Any, dtype: Any, out: Any) -> Array:
@@ -325,12 +341,16 @@ def cumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Arr
 
 
 @implements("cumulative_sum")
-def cumulative_sum(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Array:
+def cumulative_sum(
+    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+) -> Array:
     return _with_initial(cumsum(x, axis, dtype, out), axis, include_initial, 0)
 
 
 @implements("cumulative_prod")
-def cumulative_prod(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False) -> Array:
+def cumulative_prod(
+    x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+) -> Array:
     return _with_initial(cumprod(x, axis, dtype, out), axis, include_initial, 1)
 
 
@@ -354,18 +374,22 @@ def cummin(a: Any, axis: Any = None, dtype: Any = None) -> Array:
     return _running("min", a, axis, None, None)
 
 
-# --- sums of exponentials -----------------------------------------------------------------------------------------------
+# --- sums of exponentials -----------------------------------------------------------------------------------
 
 
 def _peak(x: Array, axes: tuple[int, ...]) -> Array:
-    """The largest element, 0 where it is infinite: what exponents are measured from. A constant to differentiation."""
+    """The largest element, 0 where it is infinite: what exponents are measured from. A constant to
+    differentiation.
+    """
     largest = max(x, axes, keepdims=True, initial=-math.inf)
     finite = elementwise("where", elementwise("isfinite", largest), largest, 0.0)
     return wrap(make(Stop(), (as_node(finite),)))
 
 
 @implements("logsumexp")
-def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Array:
+def logsumexp(
+    a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
+) -> Array:
     """``log Σ b·exp(a)`` without overflow; −inf elements add nothing, a +inf element gives +inf."""
     if return_sign:
         raise error(TypeError, "logsumexp with return_sign is not supported in traced programs")

@@ -13,7 +13,7 @@ import numpy as np
 
 from .dtype import DType, canonical
 from .node import Node, constant, make
-from .op import Input, Type
+from .op import Const, Input, Type
 from .where import Where, _known, error, is_inside
 
 LARGEST_CONSTANT: Final = 32  # arrays with more elements are never constants of the program
@@ -24,13 +24,30 @@ _current: Final[ContextVar[Scope | None]] = ContextVar("chainrule_scope", defaul
 class Scope:
     """One trace in progress. ``level`` counts the traces around it; 0 is the root.
 
-    ``provenance`` says where nodes were first made. ``seen`` holds the nodes of outer handles that were read here:
-    the values that a body captures. The root keeps the hidden inputs: snapshots of the concrete arrays that were used.
+    ``provenance`` says where nodes were first made. ``seen`` holds the nodes of outer handles that were
+    read here: the values that a body captures. The root keeps the hidden inputs: snapshots of the concrete
+    arrays that were used.
     """
 
-    __slots__ = ("alive", "counters", "function", "hidden", "level", "names", "parent", "provenance", "root", "seen", "types", "_external", "_held")
+    __slots__ = (
+        "_external",
+        "_held",
+        "alive",
+        "function",
+        "hidden",
+        "level",
+        "names",
+        "nonnegative",
+        "parent",
+        "provenance",
+        "root",
+        "seen",
+        "types",
+    )
 
-    def __init__(self, function: Callable[..., Any], types: tuple[Type, ...], names: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, function: Callable[..., Any], types: tuple[Type, ...], names: tuple[str, ...] = ()
+    ) -> None:
         self.parent: Scope | None = _current.get()
         self.level: int = 0 if self.parent is None else self.parent.level + 1
         self.root: Scope = self if self.parent is None else self.parent.root
@@ -40,9 +57,10 @@ class Scope:
         self.names = names
         self.provenance: dict[Node, Where] = {}
         self.seen: dict[Node, None] = {}
-        self.counters: set[Node] = set()  # arguments that count a loop's steps, never negative
+        self.nonnegative: set[Node] = set()  # what is known to be so, such as a loop's counter
         self.hidden: list[np.ndarray[Any, Any]] = []
-        # id of a concrete array → the array itself (so that the id stays its own) and the node of its last snapshot
+        # id of a concrete array → the array itself (so that the id stays its own) and the node of
+        # its last snapshot
         self._held: dict[int, tuple[Any, int, Node]] = {}
         self._external: set[int] | None = None
 
@@ -67,7 +85,9 @@ class Scope:
             frame = frame.f_back
 
     def lift(self, value: np.ndarray[Any, Any]) -> Node:
-        """A concrete array as a node: a constant if it is small and local to the traced program, else a hidden input."""
+        """A concrete array as a node: a constant if it is small and local to the traced program, else a
+        hidden input.
+        """
         dtype = element_type(value)
         if value.ndim == 0 or (value.size <= LARGEST_CONSTANT and not self._is_external(value)):
             return constant(np.asarray(value).astype(dtype, copy=False))
@@ -84,6 +104,15 @@ class Scope:
         self.see(node)
         return node
 
+    def value(self, node: Node) -> np.ndarray[Any, Any] | None:
+        """The concrete value of a constant or of a hidden input, None for a node whose value is not known."""
+        op = node.op
+        if type(op) is Const:
+            return op.value
+        hidden = self.root.hidden
+        position = op.position - len(self.root.types) if type(op) is Input and op.level == 0 else -1
+        return hidden[position] if 0 <= position < len(hidden) else None
+
     def see(self, node: Node) -> None:
         """Note that a node of an outer trace is read here, and so in every trace in between."""
         scope: Scope | None = self
@@ -91,12 +120,12 @@ class Scope:
             scope.seen[node] = None
             scope = scope.parent
 
-    def all_counters(self) -> frozenset[Node]:
-        """The counters of this trace and of those around it."""
+    def all_nonnegative(self) -> frozenset[Node]:
+        """The nodes known not to be negative, in this trace and those around it."""
         found: set[Node] = set()
         scope: Scope | None = self
         while scope is not None:
-            found |= scope.counters
+            found |= scope.nonnegative
             scope = scope.parent
         return frozenset(found)
 
@@ -153,7 +182,8 @@ def _same_bytes(snapshot: np.ndarray[Any, Any], value: Any) -> bool:
 
 
 def reachable_arrays(function: Any) -> Iterator[np.ndarray[Any, Any]]:
-    """The concrete arrays that a function can reach: closure, defaults, the globals its code names, the bound self.
+    """The concrete arrays that a function can reach: closure, defaults, the globals its code names, the
+    bound self.
 
     Nested functions are followed, containers and instances looked into one level deep.
     """
@@ -171,7 +201,9 @@ def reachable_arrays(function: Any) -> Iterator[np.ndarray[Any, Any]]:
             stack.extend((v, 1) for v in _captured_by(value))
         elif isinstance(value, MethodType):
             stack.extend(((value.__func__, 1), (value.__self__, 1)))
-        elif isinstance(value, (ModuleType, type, str, bytes, int, float, complex, CodeType)) or value is None:
+        elif (
+            isinstance(value, (ModuleType, type, str, bytes, int, float, complex, CodeType)) or value is None
+        ):
             continue
         elif depth > 0:
             stack.extend((v, depth - 1) for v in _parts(value))

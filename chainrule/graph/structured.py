@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .dtype import is_inexact
+from .dtype import BOOL, is_inexact
 from .express import zeros
-from .linear import Pair, Pairs, Structured, Var, either, mask_array, materialise, plus
+from .linear import Pairs, Structured, Var, either, mask_array, materialise, plus
 from .node import Graph, Node, make, results, substitute
 from .op import Cond, Input, Loop, Stop, Type
 
@@ -28,19 +28,22 @@ def forward_structured(
     return _forward_loop(node, node.op, rows, replaced)
 
 
-def transpose_structured(instruction: Structured, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
+def transpose_structured(
+    instruction: Structured, cotangents: dict[int, Pairs], count: int
+) -> dict[Var, Pairs]:
     """Cotangents of the arguments of a Cond, per variable."""
     from .differentiate import NotDifferentiable
 
     node = instruction.node
     if not isinstance(node.op, Cond):
         raise NotDifferentiable(
-            node, "reverse mode through a loop is not supported; use forward mode (jvp, jacfwd, grad of few numbers)"
+            node,
+            "reverse mode through a loop is not supported; use forward mode (jvp, jacfwd, grad of few numbers)",
         )
     return _transpose_cond(instruction, node.op, cotangents, count)
 
 
-# --- arguments and results of bodies --------------------------------------------------------------------------------------
+# --- arguments and results of bodies ----------
 
 
 @dataclass(slots=True)
@@ -67,7 +70,9 @@ class Arguments:
     def share_pairs(self, row: Pairs) -> Pairs:
         """K tangents as arguments."""
         return [
-            None if p is None else (self.share(p[0], p[0].type), None if p[1] is None else self.share(p[1], p[1].type))
+            None
+            if p is None
+            else (self.share(p[0], p[0].type), None if p[1] is None else self.share(p[1], p[1].type))
             for p in row
         ]
 
@@ -78,23 +83,27 @@ class Arguments:
             if pair is None:
                 inside.append(None)
                 continue
-            value = self.share(materialise(pair[0], kind), _slice(kind))
+            value = self.share(materialise(pair[0], kind), slice_type(kind))
             mask = None if pair[1] is None else mask_array(pair, kind)
-            inside.append((value, None if mask is None else self.share(mask, _slice(mask.type))))
+            inside.append((value, None if mask is None else self.share(mask, slice_type(mask.type))))
         return inside
 
 
-def _slice(kind: Type) -> Type:
+def slice_type(kind: Type) -> Type:
     return Type(kind.shape[1:], kind.dtype)
 
 
-Places = list[list[tuple[int, int | None] | None]]  # per row and seed, where value and mask stand in a list of results
+Places = list[
+    list[tuple[int, int | None] | None]
+]  # per row and seed, where value and mask stand in a list of results
 
 
-def aligned(bodies: Sequence[Sequence[Pairs]], kinds: Sequence[Type]) -> tuple[list[list[Node]], Places]:
+def aligned(
+    bodies: Sequence[Sequence[Pairs]], kinds: Sequence[Type], first: int = 0
+) -> tuple[list[list[Node]], Places]:
     """Rows of tangents that several bodies give for the same arrays, as lists of outputs of the same types.
 
-    A tangent that is None in one body only is zeros there; its support is nowhere.
+    A tangent that is None in one body only is zeros there; its support is nowhere. The places count from ``first``.
     """
     flat: list[list[Node]] = [[] for _ in bodies]
     places: Places = []
@@ -104,11 +113,11 @@ def aligned(bodies: Sequence[Sequence[Pairs]], kinds: Sequence[Type]) -> tuple[l
             if all(p is None for p in pairs):
                 row.append(None)
                 continue
-            value, mask = len(flat[0]), None
+            value, mask = first + len(flat[0]), None
             for outputs, pair in zip(flat, pairs, strict=True):
                 outputs.append(zeros(kind) if pair is None else materialise(pair[0], kind))
             if all(p is None or p[1] is not None for p in pairs):
-                mask = len(flat[0])
+                mask = first + len(flat[0])
                 for outputs, pair in zip(flat, pairs, strict=True):
                     outputs.append(mask_array(pair, kind))
             row.append((value, mask))
@@ -119,11 +128,12 @@ def aligned(bodies: Sequence[Sequence[Pairs]], kinds: Sequence[Type]) -> tuple[l
 def pairs_at(places: Places, nodes: Sequence[Node]) -> list[Pairs]:
     """The tangents that stand at the places in a list of results."""
     return [
-        [None if p is None else (nodes[p[0]], None if p[1] is None else nodes[p[1]]) for p in row] for row in places
+        [None if p is None else (nodes[p[0]], None if p[1] is None else nodes[p[1]]) for p in row]
+        for row in places
     ]
 
 
-# --- branches ---------------------------------------------------------------------------------------------------------------
+# --- branches ----------
 
 
 def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
@@ -134,14 +144,18 @@ def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dic
     seeds = [arguments.share_pairs(row) for row in tangents[1:]]
     derived = [push_pairs(branch.outputs, inputs, seeds) for branch in op.branches]
     kinds = [o.type for o in op.branches[0].outputs]
-    flat, places = aligned([rows for _, rows in derived], kinds)
-    branches = [Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)]
+    flat, places = aligned([rows for _, rows in derived], kinds, len(kinds))
+    branches = [
+        Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)
+    ]
     every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
     replaced.update(zip(results(node), every, strict=False))
-    return pairs_at(places, every[len(kinds) :])
+    return pairs_at(places, every)
 
 
-def _transpose_cond(instruction: Structured, op: Cond, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
+def _transpose_cond(
+    instruction: Structured, op: Cond, cotangents: dict[int, Pairs], count: int
+) -> dict[Var, Pairs]:
     from .differentiate import pull_pairs
 
     node = instruction.node
@@ -152,7 +166,9 @@ def _transpose_cond(instruction: Structured, op: Cond, cotangents: dict[int, Pai
     for index, row in cotangents.items():
         arriving[index] = arguments.share_pairs(row)
     wanted = [inputs[i] for i, _ in moving]
-    flat, places = aligned([pull_pairs(b.outputs, wanted, arriving) for b in op.branches], [n.type for n in wanted])
+    flat, places = aligned(
+        [pull_pairs(b.outputs, wanted, arriving) for b in op.branches], [n.type for n in wanted]
+    )
     if not flat[0]:
         return {}
     branches = [Graph(arguments.kinds, outputs) for outputs in flat]
@@ -164,7 +180,7 @@ def _transpose_cond(instruction: Structured, op: Cond, cotangents: dict[int, Pai
     return total
 
 
-# --- loops ------------------------------------------------------------------------------------------------------------------
+# --- loops ----------
 
 
 def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
@@ -173,50 +189,131 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     A carry of which some seed's tangent may become nonzero carries one for that seed. The K tangents of a carry share
     one support, their union, which starts as it comes and is given up where the body supports everything.
     """
-    lead = 0 if op.condition == "predicate" else 1
-    active = _active_carries(op, tangents, lead)
-    kinds = op.body.inputs[lead : lead + op.carries]
-    entering = [_union(row) for row in tangents[lead : lead + op.carries]]
+    first = _first_carry(op)
+    kinds = op.body.inputs[first : first + op.carries]
+    active = _active_carries(op, tangents)
+    rows = tangents[first : first + op.carries]
+    entering = [
+        _union(row, kind) if any(own) else None for row, kind, own in zip(rows, kinds, active, strict=True)
+    ]
     while True:
-        step = _Step(node, op, tangents, active, entering, lead)
+        step = _derive_body(node, op, tangents, active, entering)
         leaving = [
-            _union(row) if mask is not None else None for row, mask in zip(step.rows, entering, strict=False)
+            None if mask is None else _union(row, kind)
+            for mask, row, kind in zip(entering, step.rows, kinds, strict=False)
         ]
-        if [m is None for m in leaving] == [m is None for m in entering]:
+        if all(a is None or b is not None for a, b in zip(entering, leaving, strict=True)):
             break
-        entering = [m if n is not None else None for m, n in zip(entering, leaving, strict=True)]
-    carried = [*step.values[: op.carries]]
+        entering = [None if b is None else a for a, b in zip(entering, leaving, strict=True)]
+    carried = list(step.values[: op.carries])
     places: Places = []
-    for row, own, mask, kind in zip(step.rows, active, leaving, kinds, strict=False):
-        start = len(carried)
-        carried.extend(_filled(pair, kind) for pair, on in zip(row, own, strict=True) if on)
-        at = len(carried) if mask is not None and any(own) else None
-        if mask is not None and any(own):
-            carried.append(mask_array((mask, mask), kind))
-        numbers = iter(range(start, len(carried)))
-        places.append([(next(numbers), at) if on else None for on in own])
-    outputs, more = aligned([step.rows[op.carries :]], [o.type for o in op.body.outputs[op.carries :]])
-    stacked = step.values[op.carries :]
-    offset = len(carried) + len(stacked)
-    places += [[p and (p[0] + offset, p[1] and p[1] + offset) for p in row] for row in more]
-    predicate = None if op.predicate is None else Graph(step.arguments.kinds, substitute(op.predicate.outputs, step.moved))
-    body = Graph(step.arguments.kinds, [*carried, *stacked, *outputs[0]])
+    for row, kind, own, mask in zip(step.rows, kinds, active, leaving, strict=False):
+        values = [
+            (zeros(kind) if p is None else materialise(p[0], kind)) if on else None
+            for p, on in zip(row, own, strict=True)
+        ]
+        support = None if mask is None else len(carried)
+        carried.extend([] if mask is None else [mask])
+        places.append([])
+        for value in values:
+            places[-1].append(None if value is None else (len(carried), support))
+            carried.extend([] if value is None else [value])
+    results_of_step = [o.type for o in op.body.outputs[op.carries :]]
+    (outputs,), more = aligned(
+        [step.rows[op.carries :]], results_of_step, len(carried) + len(results_of_step)
+    )
+    body = Graph(step.arguments.kinds, [*carried, *step.values[op.carries :], *outputs])
+    predicate = None
+    if op.predicate is not None:
+        predicate = Graph(step.arguments.kinds, substitute(op.predicate.outputs, step.moved))
     dual = Loop(op.condition, body, predicate, len(carried), step.scanned, op.length, op.reverse)
     every = results(make(dual, tuple(step.arguments.outer)))
-    primal = [*every[: op.carries], *every[len(carried) : offset]]
+    primal = [*every[: op.carries], *every[len(carried) : len(carried) + len(results_of_step)]]
     replaced.update(zip(results(node), primal, strict=True))
-    return pairs_at(places, every)
+    return pairs_at([*places, *more], every)
 
 
+def _first_carry(op: Loop) -> int:
+    """The number of the first carry among the arguments of a loop and the inputs of its body."""
+    return 0 if op.condition == "predicate" else 1
+
+
+def _union(row: Pairs, kind: Type) -> Node | None:
+    """Where some of the tangents are supported; None: everywhere."""
+    total: Node | None = zeros(Type(kind.shape, BOOL))
+    first = True
+    for pair in row:
+        if pair is not None:
+            own = None if pair[1] is None else mask_array(pair, kind)
+            total, first = own if first else either(total, own), False
+    return total
+
+
+def _active_carries(op: Loop, tangents: Sequence[Pairs]) -> list[list[bool]]:
+    """For each carry and seed, whether the carry's tangent may become nonzero in some step."""
+    depends: dict[Node, int] = {}  # the inputs that a node's tangent depends on, as bits
+    for node in op.body.nodes:
+        bits = 0
+        if isinstance(node.op, Input):
+            bits = 1 << node.op.position
+        elif not isinstance(node.op, Stop):
+            for arg in node.args:
+                bits |= depends[arg]
+        depends[node] = bits if isinstance(node.type, tuple) or is_inexact(node.dtype) else 0
+    first = _first_carry(op)
+    leaving = [depends[o] for o in op.body.outputs[: op.carries]]
+    columns = []
+    for k in range(len(tangents[0])):
+        moving = sum(1 << i for i, row in enumerate(tangents) if row[k] is not None)
+        before = -1
+        while moving != before:
+            before = moving
+            moving |= sum(1 << first + c for c, bits in enumerate(leaving) if bits & before)
+        columns.append([bool(moving >> first + c & 1) for c in range(op.carries)])
+    return [[column[c] for column in columns] for c in range(op.carries)]
+
+
+@dataclass(slots=True)
 class _Step:
-    """The derivative of a loop's body: arguments of the dual loop, values and tangents after one step."""
+    """The derivative of a loop's body: the dual loop's arguments, and values and tangents after one step."""
 
-    def __init__(
-        self, node: Node, op: Loop, tangents: Sequence[Pairs], active: list[list[bool]], entering: list[Node | None], lead: int
-    ) -> None:
-        from .differentiate import push_pairs
+    arguments: Arguments
+    scanned: int
+    moved: dict[Node, Node]  # inputs of the body → of the dual body
+    values: list[Node]
+    rows: list[Pairs]
 
-        self.arguments = arguments = Arguments()
-        inputs, seeds = [], list[Pairs]()
-        groups = (lead, lead + op.carries, lead + op.carries + op.scanned, len(node.args))
-        ...
+
+def _derive_body(
+    node: Node, op: Loop, tangents: Sequence[Pairs], active: list[list[bool]], entering: Sequence[Node | None]
+) -> _Step:
+    from .differentiate import push_pairs
+
+    arguments = Arguments()
+    first = _first_carry(op)
+    last = first + op.carries
+    # the trip count stands where the body has its index
+    inputs = [arguments.add(a, op.body.inputs[i]) for i, a in enumerate(node.args[:last])]
+    seeds = list(tangents[:first])
+    for row, own, mask, start in zip(
+        tangents[first:last], active, entering, node.args[first:last], strict=True
+    ):
+        kind = start.type
+        support = None if mask is None else arguments.add(mask, mask.type)
+        values = [zeros(kind) if p is None else materialise(p[0], kind) for p in row]
+        seeds.append(
+            [(arguments.add(v, kind), support) if on else None for v, on in zip(values, own, strict=True)]
+        )
+    carried = len(arguments.outer)
+    for row, array in zip(
+        tangents[last : last + op.scanned], node.args[last : last + op.scanned], strict=True
+    ):
+        inputs.append(arguments.add(array, slice_type(array.type)))
+        seeds.append(arguments.share_slices(row, array.type))
+    scanned = len(arguments.outer) - carried
+    for row, value in zip(tangents[last + op.scanned :], node.args[last + op.scanned :], strict=True):
+        inputs.append(arguments.add(value, value.type))
+        seeds.append(arguments.share_pairs(row))
+    moved = dict(zip(op.body.arguments, inputs, strict=True))
+    values_after, rows = push_pairs(substitute(op.body.outputs, moved), inputs, seeds)
+    return _Step(arguments, scanned, moved, values_after, rows)

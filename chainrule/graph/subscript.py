@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import express, indexing, lift
-from .array import Array, implements, node_of, operand, scope_of, view_of, wrap, FUNCTIONS
+from .array import FUNCTIONS, Array, implements, node_of, operand, scope_of, view_of, wrap
 from .dim import Dim, Shape, Size
 from .dtype import BOOL, is_complex
 from .node import Node
@@ -25,36 +25,45 @@ def getitem(x: Array, index: Any) -> Array:
     if _mask_in(entries) is not None:
         raise error(
             IndexError,
-            "x[mask] has a size that depends on data; use np.where(mask, x, 0), np.sum(x, where=mask), or select"
+            "x[mask] has a size that depends on data; use np.where(mask, x, 0), np.sum(x, where=mask),"
+            " or select"
             " before the traced function",
         )
-    plan = indexing.plan(shape, entries, scope.all_counters())
+    plan = indexing.plan(shape, entries, scope.all_nonnegative())
     found = wrap(indexing.read(node, plan), scope)
     if not plan.is_view:
         return found
     return view_of(
-        found, x, lambda node: indexing.read(node, plan), lambda node, value: indexing.write(node, plan, value)
+        found,
+        x,
+        lambda node: indexing.read(node, plan),
+        lambda node, value: indexing.write(node, plan, value),
     )
 
 
 @implements("updated")
 def updated(x: Array, index: Any, value: Any, kind: str) -> Array:
-    """``x`` after ``x[index] = value`` (``"set"``), ``+=`` (``"add"``, repeated indices accumulate), or another primitive."""
+    """``x`` after ``x[index] = value`` (``"set"``), ``+=`` (``"add"``, repeated indices accumulate), or
+    another primitive.
+    """
     scope = scope_of(x)
     node = node_of(x)
     entries = index_entries(index, node.type.shape, scope)
     new = lift.strong(operand(value, scope))
     if is_complex(new.type.dtype) and not is_complex(node.type.dtype):
-        raise error(TypeError, f"complex values do not fit into a {node.type.dtype} array; take .real or .imag")
+        raise error(
+            TypeError, f"complex values do not fit into a {node.type.dtype} array; take .real or .imag"
+        )
     new = express.cast(new, node.type.dtype)
     if _mask_in(entries) is not None:
         return wrap(_masked(node, entries, new, kind), scope)
-    plan = indexing.plan(node.type.shape, entries, scope.all_counters())
+    plan = indexing.plan(node.type.shape, entries, scope.all_nonnegative())
     if kind not in ("set", "add"):
-        if plan.arrays and not _distinct(plan):
+        if plan.arrays and not _distinct(plan, scope):
             raise error(
                 TypeError,
-                f".at[...].{kind} with computed indices, which may repeat; only set and add take them: use a mask, or"
+                f".at[...].{kind} with computed indices, which may repeat; only set and add take them:"
+                f" use a mask, or"
                 " cr.fori_loop",
             )
         new = express.cast(lift.apply(kind, indexing.read(node, plan), new), node.type.dtype)
@@ -73,11 +82,11 @@ def _masked(node: Node, entries: tuple[Any, ...], new: Node, kind: str) -> Node:
     return indexing.masked(node, mask, new)
 
 
-def _distinct(plan: indexing.Plan) -> bool:
+def _distinct(plan: indexing.Plan, scope: Scope) -> bool:
     """Whether the computed indices name each place once: one traced position, or known different ones."""
     if not plan.gathered:
         return True
-    known = [lift.concrete(a) for a in plan.arrays]
+    known = [scope.value(a) for a in plan.arrays]
     if any(k is None for k in known):
         return False
     rows = np.stack([np.broadcast_to(k, plan.gathered).ravel() for k in known], axis=1)  # type: ignore[arg-type]
@@ -145,7 +154,9 @@ def _concrete_entry(entry: np.ndarray[Any, Any], shape: Shape, axis: int, scope:
             if any(isinstance(d, Size) for d in shape[axis : axis + entry.ndim]):
                 return (scope.lift(entry),)
             raise error(IndexError, f"a mask of shape {entry.shape} does not fit the axes from {axis} on")
-        return tuple(scope.lift(place) for place in np.nonzero(entry))
+        return tuple(
+            _concrete_entry(place, shape, axis + i, scope)[0] for i, place in enumerate(np.nonzero(entry))
+        )
     if entry.dtype.kind not in "iu":
         raise error(IndexError, f"an index must be an integer, not {entry.dtype}")
     if entry.ndim == 0:
@@ -156,7 +167,10 @@ def _concrete_entry(entry: np.ndarray[Any, Any], shape: Shape, axis: int, scope:
             indexing.position(extreme, size, axis)
         if entry.min() < 0:
             entry = np.where(entry < 0, entry + size, entry)
-    return (scope.lift(entry),)
+    node = scope.lift(entry)
+    if entry.size == 0 or entry.min() >= 0:
+        scope.nonnegative.add(node)
+    return (node,)
 
 
 def _mask_in(entries: tuple[Any, ...]) -> Node | None:

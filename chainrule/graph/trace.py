@@ -1,4 +1,6 @@
-"""From a Python function to a ``Graph``: the function is called once with traced arrays and what it computes is closed."""
+"""From a Python function to a ``Graph``: the function is called once with traced arrays and what it
+computes is closed.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from . import arrange, creation, matrices, numeric, products, reductions, shapes, subscript, tree, ufuncs  # noqa: F401  fill FUNCTIONS
 from . import dim as dims
-from . import tree
-from . import arrange, creation, matrices, numeric, products, reductions, shapes, subscript, ufuncs  # noqa: F401  fill FUNCTIONS
 from .array import Array, argument, as_node
 from .dim import Dim
 from .dtype import canonical
 from .node import Graph, Node, make, rebuild
 from .op import Const, Input, Type
 from .scope import Scope, current, element_type, entered, outside
-from .where import error, of_function
+from .where import error, is_of_user, of_function
 
 __all__ = ["Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat"]
 
@@ -26,8 +27,9 @@ __all__ = ["Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat
 class Traced:
     """What ``trace_flat`` found.
 
-    ``graph`` takes the arguments, then the captured values. ``captures`` are these values: concrete read-only arrays
-    for a trace of its own, Arrays of the outer trace for one inside another. ``tree`` is the structure of the result.
+    ``graph`` takes the arguments, then the captured values. ``captures`` are these values: concrete
+    read-only arrays for a trace of its own, Arrays of the outer trace for one inside another. ``tree`` is
+    the structure of the result.
     """
 
     graph: Graph
@@ -43,11 +45,12 @@ def trace_flat(
     read_only: bool = True,
     hoist: bool = True,
 ) -> Traced:
-    """The graph of ``function(*arrays)`` on arrays of these types; it may return any pytree of arrays and numbers.
+    """The graph of ``function(*arrays)`` on arrays of these types; it may return any pytree of arrays and
+    numbers.
 
-    A trace inside a trace captures what it reads of the outer one: with ``hoist`` the largest values that do not depend
-    on its own arguments (invariants of a loop), else just the outer values that it names (a branch computes only when
-    it is taken).
+    A trace inside a trace captures what it reads of the outer one: with ``hoist`` the largest values that
+    do not depend on its own arguments (invariants of a loop), else just the outer values that it names (a
+    branch computes only when it is taken).
     """
     given = tuple(names)
     scope = Scope(function, tuple(types), given)
@@ -56,7 +59,7 @@ def trace_flat(
         where = of_function(function)
         if where is not None:
             scope.provenance.update(dict.fromkeys(scope.inputs, where))
-        result = function(*handles)
+        result = _call(function, handles)
         leaves, structure = tree.flatten(result)
         outputs = tuple([_output(leaf) for leaf in leaves])
     if scope.parent is None:
@@ -65,7 +68,9 @@ def trace_flat(
         graph = Graph(inputs, outputs, _names(given, len(types), len(hidden)), scope.provenance)
         return Traced(graph, tuple(hidden), structure)
     captured = _captured(scope, outputs, hoist)
-    known = {node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))}
+    known = {
+        node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))
+    }
     for node in captured:
         known[node] = make(Input(0, len(known), node.type))
     closed, renamed = rebuild(outputs, known)
@@ -73,11 +78,18 @@ def trace_flat(
     inputs = (*scope.types, *(n.type for n in captured))
     graph = Graph(inputs, closed, _names(given, len(types), len(captured)), provenance)
     parent = scope.parent
-    return Traced(graph, tuple(_outer_handle(node, parent) for node in captured), structure)
+    return Traced(graph, tuple(argument(node, parent) for node in captured), structure)
 
 
-def _outer_handle(node: Node, scope: Scope) -> Array:
-    return argument(node, scope)
+def _call(function: Callable[..., Any], handles: list[Array]) -> Any:
+    try:
+        return function(*handles)
+    except ValueError as problem:
+        if is_of_user(
+            problem.__cause__
+        ):  # NumPy puts "setting an array element with a sequence" over our error
+            raise problem.__cause__ from None  # type: ignore[misc]
+        raise
 
 
 def _output(leaf: Any) -> Node:
@@ -102,15 +114,15 @@ def _captured(scope: Scope, outputs: Sequence[Node], hoist: bool) -> list[Node]:
         if node in visited:
             continue
         visited.add(node)
-        if node.level < scope.level and (node in scope.seen or (hoist and node.level >= 0)):
-            if type(node.op) is not Const:
-                found[node] = None
-                continue
+        is_outer = node.level < scope.level and (node in scope.seen or (hoist and node.level >= 0))
+        if is_outer and type(node.op) is not Const:
+            found[node] = None
+            continue
         stack.extend(reversed(node.args))
     return list(found)
 
 
-# --- for people ---------------------------------------------------------------------------------------------------------
+# --- for people ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +160,19 @@ def type_of_argument(value: Any, path: str) -> Type:
         return value.type
     if isinstance(value, Array):
         return Type(value.shape, value.dtype)
-    if not isinstance(value, (int, float, complex, np.ndarray, np.generic)) and not hasattr(value, "__array__"):
-        raise error(TypeError, f"argument {path} is a {type(value).__name__}, no array or number: {value!r:.60}")
+    if not isinstance(value, (int, float, complex, np.ndarray, np.generic)) and not hasattr(
+        value, "__array__"
+    ):
+        raise error(
+            TypeError, f"argument {path} is a {type(value).__name__}, no array or number: {value!r:.60}"
+        )
     array = np.asarray(value)
     return Type(array.shape, element_type(array))
 
 
 def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
-    """The graph of ``function`` on arguments given as ``spec``s, arrays or numbers (only their types matter), or pytrees.
+    """The graph of ``function`` on arguments given as ``spec``s, arrays or numbers (only their types
+    matter), or pytrees.
 
     >>> print(trace(lambda x: 2*x + 1, spec("n")))                      # doctest: +ELLIPSIS
     %0: float64 = const 2.0

@@ -15,14 +15,47 @@ from .dim import Dim
 from .dtype import BOOL, INT64
 from .express import NODES, broadcast, cast, pad, reduce, reshape, slice_, spread, transpose, zeros
 from .linear import (
-    Combine, Join, Map, Pair, Pairs, Pick, Program, Seed, Structured, Var, count_node, mapped_mask, masked_contract,
-    materialise, plus, scaled, scattered_mask,
-)  # fmt: skip
+    Combine,
+    Join,
+    Map,
+    Pair,
+    Pairs,
+    Pick,
+    Program,
+    Seed,
+    Structured,
+    Var,
+    count_node,
+    mapped_mask,
+    masked_contract,
+    materialise,
+    plus,
+    scaled,
+    scattered_mask,
+)
 from .node import Node, constant, make
 from .op import (
-    Broadcast, Cast, Concatenate, Const, Contract, Cumulative, Gather, Insert, Iota, Op, Pad, Reduce, Reshape,
-    Reverse, Scalar, Scatter, Slice, Sort, Transpose, Type,
-)  # fmt: skip
+    Broadcast,
+    Cast,
+    Concatenate,
+    Const,
+    Contract,
+    Cumulative,
+    Gather,
+    Insert,
+    Iota,
+    Op,
+    Pad,
+    Reduce,
+    Reshape,
+    Reverse,
+    Scalar,
+    Scatter,
+    Slice,
+    Sort,
+    Transpose,
+    Type,
+)
 
 
 def transposed(program: Program, cotangents: Sequence[Pairs]) -> list[Pairs]:
@@ -127,7 +160,11 @@ def transpose_op(op: Op, value: Node, given: Type, kind: Type, others: tuple[Nod
         case Broadcast(shape, axes):
             summed = tuple(i for i in range(len(shape)) if i not in axes)
             if uniform:
-                return value if is_mask else value * count_node(dims.product(shape[i] for i in summed), value.dtype)
+                return (
+                    value
+                    if is_mask
+                    else value * count_node(dims.product(shape[i] for i in summed), value.dtype)
+                )
             return reduce("any" if is_mask else "sum", value, summed)
         case Transpose(axes):
             return value if uniform else transpose(value, tuple(int(i) for i in np.argsort(axes)))
@@ -156,7 +193,7 @@ def transpose_op(op: Op, value: Node, given: Type, kind: Type, others: tuple[Nod
             raise AssertionError(f"{op} has no transpose")
 
 
-# --- indices --------------------------------------------------------------------------------------------------------------
+# --- indices ----------
 
 
 def _clamped(indices: tuple[Node, ...], source: Type, axes: tuple[int, ...]) -> tuple[Node, ...]:
@@ -199,7 +236,7 @@ def _certainly_within(index: Node, size: Dim) -> bool:
             return False
 
 
-# --- contractions and joins -----------------------------------------------------------------------------------------------
+# --- contractions and joins ----------
 
 
 def _transpose_contract(op: Contract, pair: Pair, given: Type, kind: Type, slot: int, other: Node) -> Pair:

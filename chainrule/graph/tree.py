@@ -1,4 +1,4 @@
-"""Pytrees over optree, as in JAX: None has no children, dicts are sorted by key, dataclasses can be registered."""
+"""Pytrees over optree, as in JAX: None has no children, dicts go by sorted keys, dataclasses by registration."""
 
 from __future__ import annotations
 
@@ -93,8 +93,11 @@ def _kind(spec: TreeDef) -> str:
     return name if name == "None" else f"a {name}"
 
 
-def register_dataclass(cls: T, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] = ()) -> T:
-    """Make a dataclass a pytree: ``data_fields`` (default: all others) are children, ``meta_fields`` structure.
+def register_dataclass(
+    cls: T, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] = ()
+) -> T:
+    """Make a dataclass a pytree: ``data_fields`` (default: all others) are children, ``meta_fields``
+    structure.
 
     Usable as a decorator. Registering a class twice is an error of optree's.
     """
@@ -103,7 +106,11 @@ def register_dataclass(cls: T, data_fields: Sequence[str] | None = None, meta_fi
     if not is_dataclass(cls):
         raise TypeError(f"{cls.__name__} is not a dataclass")
     meta = tuple(meta_fields)
-    data = tuple(data_fields) if data_fields is not None else tuple(f.name for f in fields(cls) if f.name not in meta)
+    data = (
+        tuple(data_fields)
+        if data_fields is not None
+        else tuple(f.name for f in fields(cls) if f.name not in meta)
+    )
 
     def split(value: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
         return [getattr(value, n) for n in data], tuple(getattr(value, n) for n in meta), data

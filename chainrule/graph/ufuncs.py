@@ -1,7 +1,7 @@
 """NumPy's and SciPy's elementwise functions on traced values, and NumPy's two protocols.
 
-Ufuncs are known by name, so that SciPy's dispatch without being imported. Most are one primitive; the others are
-written in terms of them.
+Ufuncs are known by name, so that SciPy's dispatch without being imported. Most are one primitive; the
+others are written in terms of them.
 """
 
 from __future__ import annotations
@@ -21,29 +21,23 @@ from .where import error
 UFUNCS: Final[dict[str, Callable[..., Any]]] = {}
 """Elementwise functions by the name of their ufunc."""
 
-# ufunc → primitive
-_PRIMITIVE: Final = {
-    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg",
-    "floor_divide": "floordiv", "remainder": "mod", "mod": "mod", "fmod": "fmod", "reciprocal": "reciprocal",
-    "square": "square", "sqrt": "sqrt", "cbrt": "cbrt", "hypot": "hypot", "absolute": "abs", "abs": "abs",
-    "sign": "sign", "copysign": "copysign", "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log",
-    "log1p": "log1p", "log2": "log2", "log10": "log10", "logaddexp": "logaddexp", "sin": "sin", "cos": "cos",
-    "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "sinh": "sinh",
-    "cosh": "cosh", "tanh": "tanh", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    "asin": "asin", "acos": "acos", "atan": "atan", "atan2": "atan2", "asinh": "asinh", "acosh": "acosh",
-    "atanh": "atanh", "maximum": "maximum", "minimum": "minimum", "fmax": "fmax", "fmin": "fmin", "less": "lt",
-    "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
-    "logical_and": "logical_and", "logical_or": "logical_or", "logical_xor": "logical_xor",
-    "logical_not": "logical_not", "bitwise_and": "bitwise_and", "bitwise_or": "bitwise_or",
-    "bitwise_xor": "bitwise_xor", "invert": "bitwise_not", "bitwise_not": "bitwise_not",
-    "bitwise_invert": "bitwise_not", "left_shift": "shift_left", "right_shift": "shift_right",
-    "bitwise_left_shift": "shift_left", "bitwise_right_shift": "shift_right", "conjugate": "conj", "conj": "conj",
-    # scipy.special
-    "erf": "erf", "erfc": "erfc", "erfcx": "erfcx", "erfinv": "erfinv", "ndtr": "ndtr", "log_ndtr": "log_ndtr",
-    "ndtri": "ndtri", "gamma": "gamma", "gammaln": "gammaln", "loggamma": "gammaln", "digamma": "digamma",
-    "psi": "digamma", "expit": "expit", "log_expit": "log_expit", "logit": "logit", "xlogy": "xlogy",
-    "xlog1py": "xlog1py", "softplus": "softplus",
+_SAME: Final = """
+    fmod reciprocal square sqrt cbrt hypot sign copysign exp exp2 expm1 log log1p log2 log10 logaddexp sin cos
+    tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh maximum minimum fmax fmin logical_and logical_or
+    logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not conj abs mod
+    erf erfc erfcx erfinv ndtr log_ndtr ndtri gamma gammaln digamma expit log_expit logit xlogy xlog1py softplus
+"""
+_RENAMED: Final = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
+    "negative": "neg", "floor_divide": "floordiv", "remainder": "mod", "absolute": "abs",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
+    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
+    "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
+    "invert": "bitwise_not", "bitwise_invert": "bitwise_not", "left_shift": "shift_left",
+    "right_shift": "shift_right", "bitwise_left_shift": "shift_left", "bitwise_right_shift": "shift_right",
+    "conjugate": "conj", "loggamma": "gammaln", "psi": "digamma",
 }  # fmt: skip
+_PRIMITIVE: Final = {name: name for name in _SAME.split()} | _RENAMED  # ufunc → primitive
 
 
 def _primitive_function(name: str, primitive: str) -> Callable[..., Array]:
@@ -118,7 +112,11 @@ def fabs(x: Any) -> Array:
 def _rounding(primitive: str) -> Callable[[Any], Array]:
     def function(x: Any) -> Array:
         array = as_array(x)
-        return elementwise(primitive, array) if is_float(array.dtype) else positive(_no_complex(array, primitive))
+        return (
+            elementwise(primitive, array)
+            if is_float(array.dtype)
+            else positive(_no_complex(array, primitive))
+        )
 
     return function
 
@@ -200,7 +198,7 @@ def vecdot(a: Any, b: Any) -> Any:
     return FUNCTIONS["sum"](as_array(a).conj() * b, axis=-1)
 
 
-# --- scipy.special, in terms of the primitives --------------------------------------------------------------------------
+# --- scipy.special, in terms of the primitives --------------------------------------------------------------
 
 
 @ufunc("polygamma")
@@ -253,13 +251,20 @@ for _name in UFUNCS:
     if _name not in ("matmul", "vecdot"):
         FUNCTIONS[_name] = UFUNCS[_name]
 
-# --- the protocols ------------------------------------------------------------------------------------------------------
+# --- the protocols ------------------------------------------------------------------------------------------
 
 _REDUCE: Final = {
-    "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
+    "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min",
+    "logical_and": "all", "logical_or": "any",
 }  # fmt: skip
 _ACCUMULATE: Final = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
-_IN_PLACE: Final = {"add": "add", "multiply": "mul", "maximum": "maximum", "minimum": "minimum", "subtract": "sub"}
+_IN_PLACE: Final = {
+    "add": "add",
+    "multiply": "mul",
+    "maximum": "maximum",
+    "minimum": "minimum",
+    "subtract": "sub",
+}
 _HARMLESS: Final = {"casting", "order", "subok", "signature"}
 
 
@@ -283,7 +288,9 @@ def array_ufunc(function: Any, method: str, inputs: tuple[Any, ...], kwargs: dic
     if method == "at" and name in _IN_PLACE and isinstance(inputs[0], Array) and len(inputs) == 3:
         target, index, value = inputs
         value = -as_array(value) if name == "subtract" else value
-        target[...] = FUNCTIONS["updated"](target, index, value, "add" if name == "subtract" else _IN_PLACE[name])
+        target[...] = FUNCTIONS["updated"](
+            target, index, value, "add" if name == "subtract" else _IN_PLACE[name]
+        )
         return None
     raise error(TypeError, f"np.{name}.{method} is not supported in traced programs")
 
@@ -291,10 +298,12 @@ def array_ufunc(function: Any, method: str, inputs: tuple[Any, ...], kwargs: dic
 def _call(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     function = UFUNCS.get(name)
     if function is None:
-        raise _unsupported(name)
+        raise unsupported(name)
     if kwargs:
         if kwargs.get("where", True) is not True:
-            raise error(TypeError, f"np.{name}(..., where=...): write np.where(condition, np.{name}(...), other)")
+            raise error(
+                TypeError, f"np.{name}(..., where=...): write np.where(condition, np.{name}(...), other)"
+            )
         unknown = set(kwargs) - _HARMLESS - {"where", "dtype", "out"}
         if unknown:
             raise error(TypeError, f"np.{name} takes no {sorted(unknown)} in traced programs")
@@ -311,8 +320,8 @@ def _into(function: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str,
     if any(isinstance(o, np.ndarray) for o in kwargs["out"]):
         raise error(
             TypeError,
-            f"np.{function.__name__} of a traced value into a concrete NumPy array (out= or an operation in place);"
-            " write x = x + y instead of x += y, or make the array with chainrule.numpy.zeros",
+            f"np.{function.__name__} of a traced value into a concrete NumPy array (out= or an operation in"
+            " place); write x = x + y instead of x += y, or make the array with chainrule.numpy.zeros",
         )
     (target,) = kwargs["out"]
     rest = {k: v for k, v in kwargs.items() if k != "out"}
@@ -320,21 +329,22 @@ def _into(function: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str,
     return target
 
 
+_CHOOSE: Final = "np.where(condition, a, b)"
 _INSTEAD: Final = {
-    "median": "np.sort and an index", "histogram": "sums of differences of a smooth distribution function, or counts"
-    " made before the traced function", "unique": "a fixed set of values", "nonzero": "np.where(condition, a, b)",
-    "flatnonzero": "np.where(condition, a, b)", "argwhere": "np.where(condition, a, b)",
-    "extract": "np.where(condition, a, b)", "compress": "np.where(condition, a, b)",
-    "apply_along_axis": "cr.vmap or cr.map", "vectorize": "cr.vmap", "array2string": "cr.debug.print",
-    "array_repr": "cr.debug.print", "save": "the value that the function returns", "copyto": "x[...] = y",
-    "put": "x[i] = v", "place": "x[mask] = v", "putmask": "x[mask] = v", "fill_diagonal": "x[i, i] = v",
-    "nan_to_num": "np.where(np.isnan(x), 0, x)", "nextafter": "x itself", "spacing": "np.finfo",
-    "append": "np.concatenate", "insert": "np.concatenate", "delete": "np.concatenate of slices",
-    "loadtxt": "data that are read before", "shares_memory": "x.copy() where sharing matters",
+    "histogram": "differences of a smooth distribution function, or counts made before the traced function",
+    "unique": "a fixed set of values", "nonzero": _CHOOSE, "flatnonzero": _CHOOSE, "argwhere": _CHOOSE,
+    "extract": _CHOOSE, "compress": _CHOOSE, "apply_along_axis": "cr.vmap or cr.map", "vectorize": "cr.vmap",
+    "array2string": "cr.debug.print", "array_repr": "cr.debug.print", "array_str": "cr.debug.print",
+    "save": "the value that the function returns", "copyto": "x[...] = y", "put": "x[i] = v",
+    "place": "x[mask] = v", "putmask": "x[mask] = v", "fill_diagonal": "x[i, i] = v",
+    "nextafter": "x itself", "spacing": "np.finfo", "append": "np.concatenate", "insert": "np.concatenate",
+    "delete": "np.concatenate of slices", "loadtxt": "data that are read before",
+    "shares_memory": "x.copy() where sharing matters",
 }  # fmt: skip
 
 
-def _unsupported(name: str) -> TypeError:
+def unsupported(name: str) -> TypeError:
+    """The error for a function that cannot be traced, with what there is instead."""
     instead = _INSTEAD.get(name)
     hint = f"; use {instead}" if instead else "; cr.foreign calls functions that cannot be traced"
     return error(TypeError, f"{name} does not work on traced values{hint}")
@@ -344,18 +354,22 @@ def _unsupported(name: str) -> TypeError:
 def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A function of NumPy's called with traced values among its arguments."""
     module = getattr(function, "__module__", "") or ""
-    prefix = "linalg." if module.startswith("numpy.linalg") else "fft." if module.startswith("numpy.fft") else ""
+    prefix = (
+        "linalg." if module.startswith("numpy.linalg") else "fft." if module.startswith("numpy.fft") else ""
+    )
     name = prefix + function.__name__
     found = FUNCTIONS.get(name)
     if found is None:
-        raise _unsupported("np." + name if name not in _INSTEAD else name)
+        raise unsupported("np." + name if name not in _INSTEAD else name)
     kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue}  # type: ignore[attr-defined]
     if kwargs.get("out", 0) is None:
         del kwargs["out"]
     try:
         return found(*args, **kwargs)
     except TypeError as problem:
-        if problem.__traceback__ is not None and problem.__traceback__.tb_next is None:  # the call itself did not fit
+        if (
+            problem.__traceback__ is not None and problem.__traceback__.tb_next is None
+        ):  # the call itself did not fit
             raise error(TypeError, f"np.{name} in traced programs: {problem}") from None
         raise
 

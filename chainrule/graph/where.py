@@ -1,4 +1,6 @@
-"""Where in the user's program something happens: the innermost line outside this package and the libraries below it."""
+"""Where in the user's program something happens: the innermost line outside this package and the libraries
+below it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ import numpy as np
 _ROOT: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _SITE: Final = os.path.dirname(os.path.dirname(os.path.abspath(np.__file__)))
 # Code in these folders is never "the user's program".
-_INSIDE: Final = (_ROOT + os.sep, *(os.path.join(_SITE, name) + os.sep for name in ("numpy", "scipy", "optree", "malt")))
+_INSIDE: Final = (
+    _ROOT + os.sep,
+    *(os.path.join(_SITE, name) + os.sep for name in ("numpy", "scipy", "optree", "malt")),
+)
+LONGEST: Final = 100
 _known: Final[dict[str, bool]] = {"<__array_function__ internals>": True}
 
 E = TypeVar("E", bound=Exception)
@@ -22,9 +28,11 @@ E = TypeVar("E", bound=Exception)
 
 @final
 class Where:
-    """A place in a program: an instruction of a code object, from which file, line and local name are read on demand.
+    """A place in a program: an instruction of a code object, from which file, line and local name are read
+    on demand.
 
-    Compares by file and line. Prints as ``fit.py:12``, relative to the working directory where that is shorter.
+    Compares by file and line. Prints as ``fit.py:12``, relative to the working directory where that is
+    shorter.
     """
 
     __slots__ = ("_code", "_instruction")
@@ -59,13 +67,16 @@ class Where:
 
     @property
     def name(self) -> str | None:
-        """The variable that the instruction's value is assigned to directly (``z`` in ``z = (x − mu)/s``), or None."""
+        """The variable that the instruction's value is assigned to directly (``z`` in ``z = (x − mu)/s``),
+        or None.
+        """
         return _assigned_name(self._code, self._instruction)
 
     @property
     def source(self) -> str:
-        """The text of the line, '' where it is not at hand."""
-        return linecache.getline(self.path, self.line).strip()
+        """The text of the line, shortened if it is long, '' where it is not at hand."""
+        text = linecache.getline(self.path, self.line).strip()
+        return text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Where) and (self.path, self.line) == (other.path, other.line)
@@ -95,7 +106,9 @@ def is_inside(filename: str) -> bool:
     """Whether a file belongs to this package or to a library that it stands on."""
     found = _known.get(filename)
     if found is None:
-        found = _known[filename] = os.path.abspath(filename).startswith(_INSIDE) or filename.startswith("<frozen")
+        found = _known[filename] = os.path.abspath(filename).startswith(_INSIDE) or filename.startswith(
+            "<frozen"
+        )
     return found
 
 
@@ -125,10 +138,17 @@ def error(kind: type[E], message: str, where: Where | None = None) -> E:
     TypeError: no such thing (at fit.py:12: `y = f(x)`)
     """
     where = where or here()
-    if where is None:
-        return kind(message)
-    source = where.source
-    return kind(f"{message} (at {where}: `{source}`)" if source else f"{message} (at {where})")
+    if where is not None:
+        source = where.source
+        message += f" (at {where}: `{source}`)" if source else f" (at {where})"
+    problem = kind(message)
+    problem.of_user = True  # type: ignore[attr-defined]
+    return problem
+
+
+def is_of_user(problem: BaseException | None) -> bool:
+    """Whether an exception was made by ``error``."""
+    return getattr(problem, "of_user", False)
 
 
 def of_function(function: Any) -> Where | None:

@@ -317,6 +317,8 @@ BODIES: Final = Table([
 
 def prune(graph: Graph) -> Graph:
     """``graph`` without the results of loops and branches that nobody reads, and without what only they need."""
+    if not any(isinstance(node.op, Loop | Cond | Call) for node in graph.nodes):
+        return graph
     used: dict[Node, set[int]] = {}
     for node in graph.nodes:
         if isinstance(node.op, Project):

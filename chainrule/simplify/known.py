@@ -9,7 +9,9 @@ import numpy as np
 from chainrule.graph.node import Node
 from chainrule.graph.op import Broadcast, Cast, Const, Reduce, Reshape, Scalar, SizeOf, Stop, Transpose
 
-_NONNEGATIVE: Final = frozenset(["exp", "exp2", "abs", "hypot", "cosh", "expit", "softplus", "sech", "ndtr", "erfc", "erfcx", "square"])
+_NONNEGATIVE: Final = frozenset(
+    ("exp", "exp2", "abs", "hypot", "cosh", "expit", "softplus", "sech", "ndtr", "erfc", "erfcx", "square")
+)
 _DEPTH: Final = 6  # how far down it looks: a constant, so that rules stay linear
 
 

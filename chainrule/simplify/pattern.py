@@ -120,7 +120,9 @@ class Rule:
 
     def __init__(self, name: str, root: str | type, variants: Sequence[tuple[str, str, Rewrite]]) -> None:
         self.name, self.root, self.variants = name, root, tuple(variants)
-        self.left: Applied | None = None  # the pattern, if it is one, and the kinds of element type it holds for
+        self.left: Applied | None = (
+            None  # the pattern, if it is one, and the kinds of element type it holds for
+        )
         self.kinds = ""
 
     def __repr__(self) -> str:

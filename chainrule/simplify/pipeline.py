@@ -9,7 +9,7 @@ from chainrule.graph.node import Graph
 from .bodies import prune
 from .exact import EXACT
 from .real import REAL, share_reciprocals
-from .rewrite import Table, rewrite
+from .rewrite import Driver, Table
 from .stable import STABLE
 
 Level = Literal["fast", "full"]
@@ -36,11 +36,12 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     if level not in ("fast", "full"):
         raise ValueError(f"the levels of simplification are 'fast' and 'full', not {level!r}")
     table = EXACT if level == "fast" else FULL
+    driver = Driver(table)
     for _ in range(_ROUNDS):
-        before = graph
-        graph = prune(rewrite(graph, table))
+        rewritten = driver.graph(graph)
+        graph = prune(rewritten)
         if level == "full":
             graph = share_reciprocals(graph)
-        if graph == before:
+        if graph == rewritten:  # a normal form of the rules, and of the rest
             break
     return graph

@@ -101,7 +101,7 @@ COEFFICIENTS: Final = Table([
     rule((d * x) / c, (d / c) * x, where=safe_inverse_ratio),
     rule(c / (d * x), (c / d) / x, where=safe_ratio),
     rule((c / x) / d, (c / d) / x, where=safe_ratio),
-    rule(c * (d / x), (c * d) / x, where=safe_product),
+    rule(c * (d / x), (c * d) / x, where=lambda c, d, x: _number(d) != 1 and safe_product(c, d)),  # 1/x: shared
     rule((x / c) / d, x / (c * d), where=safe_product),
     rule(c * (x / d), (c / d) * x, where=safe_ratio),
     rule(c / (x / d), (c * d) / x, where=safe_product),
@@ -113,7 +113,6 @@ COEFFICIENTS: Final = Table([
     rule((x + c) - d, x + (c - d), where=exact_difference),
     rule(1 / (1 / x), x),
     rule(1 / (x / y), y / x),
-    rule(x * (1 / x), x / x),
 ])  # fmt: skip
 
 

@@ -74,44 +74,49 @@ def rewrite(graph: Graph, table: Table) -> Graph:
 
 @final
 class Driver:
-    """One run of a table. ``steps`` counts visits of nodes; it grows linearly with the size of the graph."""
+    """A table at work. It remembers normal forms, which do not depend on the graph that a node is in.
+
+    ``steps`` counts visits of nodes; it grows linearly with the size of the graphs.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self.steps = 0
-        self.bodies: dict[Graph, Graph] = {}
+        self.graphs: dict[Graph, Graph] = {}
+        self.normal: dict[Node, Node] = {}
+        # node with several results → what these became
+        self.expanded: dict[Node, tuple[Node, ...]] = {}
 
     def graph(self, graph: Graph) -> Graph:
         """The normal form of a graph; each different body is rewritten once."""
-        found = self.bodies.get(graph)
+        found = self.graphs.get(graph)
         if found is None:
-            normal = _Normaliser(self, FUEL * len(graph) + 1000).run(graph.outputs)
+            normal = self.normal
+            _Normaliser(self, FUEL * len(graph) + 1000).run(graph.outputs)
             outputs = [normal[o] for o in graph.outputs]
             provenance = dict(graph.provenance)
             for node, where in graph.provenance.items():
                 if node in normal:
                     provenance.setdefault(normal[node], where)
             found = graph.replace(outputs, provenance)
-            self.bodies[graph] = self.bodies[found] = found
+            self.graphs[graph] = self.graphs[found] = found
         return found
 
 
 @final
 class _Normaliser:
-    """The normal forms of the nodes of one graph."""
+    """One walk over a graph, which adds the normal forms of its nodes to the driver's."""
 
     def __init__(self, driver: Driver, fuel: int) -> None:
         self.driver = driver
         self.fuel = fuel
-        self.normal: dict[Node, Node] = {}
+        self.normal = driver.normal
         # node → (it with normal arguments, its replacement, for whose normal form it waits)
         self.waiting: dict[Node, tuple[Node, Node]] = {}
-        self.expanded: dict[
-            Node, tuple[Node, ...]
-        ] = {}  # nodes with several results: what the results became
 
-    def run(self, outputs: Sequence[Node]) -> dict[Node, Node]:
+    def run(self, outputs: Sequence[Node]) -> None:
         normal = self.normal
+        steps = 0
         for root in outputs:
             stack = [root]
             while stack:
@@ -119,14 +124,14 @@ class _Normaliser:
                 if node in normal:
                     stack.pop()
                     continue
-                self.driver.steps += 1
+                steps += 1
                 pending = [a for a in node.args if a not in normal]
                 if pending:
                     pending.reverse()
                     stack.extend(pending)
                 elif self.settle(node, stack):
                     stack.pop()
-        return normal
+        self.driver.steps += steps
 
     def settle(self, node: Node, stack: list[Node]) -> bool:
         """Finds the normal form of a node whose arguments have theirs, or pushes the node that it waits for."""
@@ -155,8 +160,8 @@ class _Normaliser:
     def rewritten(self, node: Node) -> Node:
         """The node after one rewrite, or itself."""
         op = node.op
-        if type(op) is Project and node.args[0] in self.expanded:
-            return self.expanded[node.args[0]][op.index]
+        if type(op) is Project and node.args[0] in self.driver.expanded:
+            return self.driver.expanded[node.args[0]][op.index]
         if self.fuel <= 0:
             return node
         bodies = self.with_normal_bodies(node)
@@ -168,7 +173,7 @@ class _Normaliser:
                 continue
             self.fuel -= 1
             if isinstance(found, tuple):
-                self.expanded[node] = found
+                self.driver.expanded[node] = found
                 return node
             assert found.type == node.type, (node, found)
             replaced: Node = found

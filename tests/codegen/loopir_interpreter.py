@@ -15,7 +15,8 @@ from chainrule.graph.namespaces import numpy_namespace
 
 Names: TypeAlias = dict[str, Any]
 _COMBINE = {
-    "sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum, "any": np.logical_or, "all": np.logical_and,
+    "sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum,
+    "any": np.logical_or, "all": np.logical_and,
 }  # fmt: skip
 
 
@@ -31,7 +32,7 @@ class Interpreter:
         self.kinds: dict[str, str] = {}
         self.functions = numpy_namespace()
 
-    # --- expressions ----------------------------------------------------------------------------------------------------
+    # --- expressions --------------------------------------------------------------------------------------
 
     def value(self, expr: ir.Expr) -> Any:
         match expr:
@@ -49,8 +50,6 @@ class Interpreter:
                 return array[at]
             case ir.Apply(name, args, dtype):
                 values = [self.value(a) for a in args]
-                if name in ("mul", "add") and dtype in ("int64", "float64") and name == "add":
-                    return values[0] + values[1]
                 result = getattr(self.functions, name)(*values)
                 return np.dtype(dtype).type(result)
             case ir.Fma(a, b, c, dtype):
@@ -58,7 +57,7 @@ class Interpreter:
             case ir.Cast(value, dtype):
                 return np.asarray(self.value(value)).astype(dtype)[()]
 
-    # --- statements -----------------------------------------------------------------------------------------------------
+    # --- statements ---------------------------------------------------------------------------------------
 
     def block(self, block: Sequence[ir.Stmt]) -> None:
         for stmt in block:
@@ -75,7 +74,9 @@ class Interpreter:
             case ir.Store(buffer, index, value, guard):
                 if guard is None or self.value(guard):
                     at = int(self.value(index))
-                    assert 0 <= at < len(self.buffers[buffer]), f"{buffer}[{at}] of {len(self.buffers[buffer])}"
+                    assert 0 <= at < len(self.buffers[buffer]), (
+                        f"{buffer}[{at}] of {len(self.buffers[buffer])}"
+                    )
                     self.buffers[buffer][at] = self.value(value)
             case ir.Alloc(buffer, dtype, count):
                 fill = np.nan if dtype.startswith("float") else 77

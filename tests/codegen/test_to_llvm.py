@@ -11,13 +11,13 @@ import pytest
 from scipy import special
 
 from chainrule.codegen import externs, ir
-from chainrule.codegen.llvm_builder import has_lane_code
+from chainrule.codegen.llvm_vecmath import has_lane_code
 from chainrule.codegen.to_llvm import emit, suggested_level
 from chainrule.graph.scalar import PRIMITIVES
 
 from .kernels import (
-    N,
     SIZE,
+    N,
     array,
     compiled,
     index,
@@ -46,7 +46,9 @@ def elementwise(name: str, dtypes: list[str], out: str, width: int, order: int =
         arguments.insert(0, integer(order))
     body = (ir.Store("y", index(), op(name, *arguments, dtype=out)),)
     loop = ir.For("i", N, "lanes" if width > 1 else "serial", body, (), width)
-    return kernel([*(array(f"a{k}", dtype) for k, dtype in enumerate(dtypes)), SIZE, result("y", out)], [loop])
+    return kernel(
+        [*(array(f"a{k}", dtype) for k, dtype in enumerate(dtypes)), SIZE, result("y", out)], [loop]
+    )
 
 
 def apply(name: str, *arguments: Any, out: str, width: int, order: int = 1) -> Any:
@@ -96,18 +98,54 @@ def test_every_primitive_agrees_with_numpy(name: str, dtype: str, width: int) ->
     assert ulps(got, expected) <= allowed if out != "bool" else np.array_equal(got, expected)
 
 
-SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e300, -1e300, 5e-324, np.inf, -np.inf, np.nan, 3.0])
-EXACT_1 = ["neg", "abs", "sign", "square", "sqrt", "reciprocal", "floor", "ceil", "trunc", "round", "isnan", "isinf",
-           "isfinite", "signbit"]  # fmt: skip
-EXACT_2 = ["add", "sub", "mul", "div", "fmod", "mod", "floordiv", "copysign", "maximum", "minimum", "fmax", "fmin",
-           "lt", "le", "gt", "ge", "eq", "ne"]  # fmt: skip
+SPECIAL = np.array(
+    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 1e300, -1e300, 5e-324, np.inf, -np.inf, np.nan, 3.0]
+)
+EXACT_1 = [
+    "neg",
+    "abs",
+    "sign",
+    "square",
+    "sqrt",
+    "reciprocal",
+    "floor",
+    "ceil",
+    "trunc",
+    "round",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "signbit",
+]
+EXACT_2 = [
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "fmod",
+    "mod",
+    "floordiv",
+    "copysign",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+]
 
 
 def same_bits(got: Any, expected: Any) -> bool:
     """Equal, zeros with their signs; any NaN is as good as another."""
     numbers = ~np.isnan(expected)
-    return bool(np.array_equal(got, expected, equal_nan=True)
-                and np.array_equal(np.signbit(got)[numbers], np.signbit(expected)[numbers]))
+    return bool(
+        np.array_equal(got, expected, equal_nan=True)
+        and np.array_equal(np.signbit(got)[numbers], np.signbit(expected)[numbers])
+    )
 
 
 @pytest.mark.parametrize("width", [1, 16])
@@ -163,9 +201,27 @@ INTEGERS = np.array([0, 1, -1, 2, 7, -7, 63, 64, 2**62, -(2**63), 2**63 - 1, 123
 @pytest.mark.parametrize("width", [1, 8])
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 @pytest.mark.parametrize(
-    "name", ["add", "sub", "mul", "floordiv", "mod", "fmod", "maximum", "minimum", "bitwise_and", "bitwise_or",
-             "bitwise_xor", "lt", "le", "gt", "ge", "eq", "ne"],
-)  # fmt: skip
+    "name",
+    [
+        "add",
+        "sub",
+        "mul",
+        "floordiv",
+        "mod",
+        "fmod",
+        "maximum",
+        "minimum",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+    ],
+)
 def test_integers_agree_with_numpy(name: str, dtype: str, width: int) -> None:
     a, b = (x.ravel().astype(dtype) for x in np.meshgrid(INTEGERS, INTEGERS))
     out = "bool" if PRIMITIVES[name].result == "bool" else dtype
@@ -236,12 +292,12 @@ def test_casts_outside_the_range_end_at_the_nearest_integer() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_literals_keep_their_bits(dtype: str) -> None:
+def test_literals_keep_their_bits(dtype: Any) -> None:
     width = 64 if dtype == "float64" else 32
     values = [0.0, -0.0, 0.1, math.pi, 1e-310 if width == 64 else 1e-40, math.inf, -math.inf]
     patterns = [int.from_bytes(np.asarray(v, dtype).tobytes(), "little") for v in values]
     patterns.append(0x7FF8000000000123 if width == 64 else 0x7FC00123)  # a NaN with a payload
-    stores = [ir.Store("y", integer(k), ir.Literal(bits, dtype)) for k, bits in enumerate(patterns)]  # type: ignore[arg-type]
+    stores = [ir.Store("y", integer(k), ir.Literal(bits, dtype)) for k, bits in enumerate(patterns)]
     y = np.empty(len(patterns), dtype)
     compiled(kernel([result("y", dtype)], stores))(y)
     assert y.view(f"uint{width}").tolist() == patterns
@@ -259,7 +315,7 @@ def test_integer_and_bool_literals() -> None:
 
 def test_fma_rounds_once() -> None:
     a, b = 1 + 2.0**-30, 1 - 2.0**-30
-    body = [ir.Store("y", integer(0), ir.Fma(var("a"), var("b"), literal(-1.0), "float64"))]
+    body: list[ir.Stmt] = [ir.Store("y", integer(0), ir.Fma(var("a"), var("b"), literal(-1.0), "float64"))]
     y = np.empty(1)
     compiled(kernel([scalar("a"), scalar("b"), result("y")], body))(a, b, y)
     assert y[0] == -(2.0**-60)
@@ -282,18 +338,23 @@ def test_same_kernel_same_text() -> None:
 
 def test_no_flag_that_changes_results() -> None:
     text = emit(elementwise("exp", ["float64"], "float64", 16))
-    assert not any(f" {flag} " in text for flag in ("fast", "contract", "reassoc", "nnan", "ninf", "nsz", "arcp", "afn"))
+    assert not any(
+        f" {flag} " in text for flag in ("fast", "contract", "reassoc", "nnan", "ninf", "nsz", "arcp", "afn")
+    )
 
 
 def test_all_levels_give_the_same_bits() -> None:
     """Sums, elementary functions and ends of arrays, from unoptimised code to the highest level."""
     value = op("mul", op("exp", load("x", index())), op("sin", load("x", index())))
-    body = [ir.Accumulate("s", value), ir.Store("y", index(), op("log", op("abs", value)))]
+    body: list[ir.Stmt] = [ir.Accumulate("s", value), ir.Store("y", index(), op("log", op("abs", value)))]
     tested = kernel(
         [array("x"), SIZE, result("y"), result("t")],
-        [ir.Declare("s", literal(0.0)), lanes(body, [ir.Reduction("s", "sum", "float64")], ir.LANES),
-         ir.Store("t", integer(0), var("s"))],
-    )  # fmt: skip
+        [
+            ir.Declare("s", literal(0.0)),
+            lanes(body, [ir.Reduction("s", "sum", "float64")], ir.LANES),
+            ir.Store("t", integer(0), var("s")),
+        ],
+    )
     x = RNG.normal(size=1003)
     results = []
     for level in range(4):
@@ -332,18 +393,45 @@ def test_an_elementary_function_stands_once_in_the_text() -> None:
     assert ulps(y, np.exp(np.arange(40.0))) <= 1
 
 
+@pytest.mark.parametrize("width", [1, 8])
+def test_sine_and_cosine_of_one_name_are_computed_together(width: int) -> None:
+    def run(*body: ir.Stmt) -> Any:
+        y, z = np.empty(x.size), np.empty(x.size)
+        loop = ir.For(
+            "i", N, "lanes" if width > 1 else "serial", (ir.Let("v", load("x", index())), *body), (), width
+        )
+        tested = kernel([array("x"), SIZE, result("y"), result("z")], [loop])
+        compiled(tested)(x, x.size, y, z)
+        return emit(tested), y, z
+
+    x = np.concatenate([RNG.normal(size=30) * 10, [1e22, np.inf, np.nan, -0.0]])
+    sine, cosine = ir.Store("y", index(), op("sin", var("v"))), ir.Store("z", index(), op("cos", var("v")))
+    text, y, z = run(sine, cosine)
+    assert text.count("@sincos.") == 2  # its definition and one call
+    assert np.array_equal(y, run(sine)[1], equal_nan=True)
+    assert np.array_equal(z, run(cosine)[2], equal_nan=True)
+    apart = ir.If(predicate("gt", var("v"), literal(0.0)), (sine,), (sine,))
+    assert np.array_equal(run(apart, cosine)[1], y, equal_nan=True)
+
+
 def test_scalar_parameters_of_every_type() -> None:
     kinds = ["bool", "int32", "int64", "float32", "float64"]
     stores = [ir.Store("y", integer(k), ir.Cast(var(f"p{k}", d), "float64")) for k, d in enumerate(kinds)]
     y = np.empty(5)
-    compiled(kernel([*(scalar(f"p{k}", d) for k, d in enumerate(kinds)), result("y")], stores))(True, -3, 2**40, 0.5, 0.1, y)
+    compiled(kernel([*(scalar(f"p{k}", d) for k, d in enumerate(kinds)), result("y")], stores))(
+        True, -3, 2**40, 0.5, 0.1, y
+    )
     assert y.tolist() == [1.0, -3.0, 2.0**40, 0.5, 0.1]
 
 
 def test_names_that_llvm_would_not_take_as_they_are() -> None:
-    tested = kernel((scalar("μ"), scalar("entry"), result("y")), (
-        ir.Let("a b", op("add", var("μ"), var("entry"))), ir.Store("y", integer(0), var("a b")),
-    ))  # fmt: skip
+    tested = kernel(
+        (scalar("μ"), scalar("entry"), result("y")),
+        (
+            ir.Let("a b", op("add", var("μ"), var("entry"))),
+            ir.Store("y", integer(0), var("a b")),
+        ),
+    )
     y = np.empty(1)
     compiled(tested)(1.0, 2.0, y)
     assert y[0] == 3.0
@@ -356,7 +444,7 @@ def test_float32_is_stored_as_its_own_bits() -> None:
 
 def test_comparison_of_sizes() -> None:
     y = np.zeros(1, bool)
-    body = [ir.Store("y", integer(0), predicate("lt", N, integer(5)))]
+    body: list[ir.Stmt] = [ir.Store("y", integer(0), predicate("lt", N, integer(5)))]
     run = compiled(kernel([SIZE, result("y", "bool")], body))
     run(4, y)
     assert y[0]

@@ -1,8 +1,8 @@
-"""Loops in LLVM text: lanes with their ends, strides and masks; reductions; branches and loops in which lanes part."""
+"""Loops in LLVM text: lanes, their ends, strides and masks; reductions; where lanes part."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from chainrule.codegen.workspace import layout
 from chainrule.graph.dim import size
 
 from .kernels import (
-    N,
     SIZE,
+    N,
     array,
     compiled,
     index,
@@ -56,11 +56,13 @@ def untouched(whole: Any) -> bool:
 @pytest.mark.parametrize("width", [2, 8, 16])
 @pytest.mark.parametrize("count", LENGTHS)
 def test_the_end_of_an_array_is_masked(count: int, width: int) -> None:
-    body = [store(index(), op("mul", load("x", index()), literal(2.0)))]
+    body: list[ir.Stmt] = [store(index(), op("mul", load("x", index()), literal(2.0)))]
     for extent in (N, integer(count)):
         x = RNG.normal(size=count)
         y, whole = padded(count)
-        compiled(kernel([array("x"), SIZE, result("y")], [lanes(body, width=width, extent=extent)]))(x, count, y)
+        compiled(kernel([array("x"), SIZE, result("y")], [lanes(body, width=width, extent=extent)]))(
+            x, count, y
+        )
         assert np.array_equal(y, 2 * x)
         assert untouched(whole)
 
@@ -69,19 +71,22 @@ def test_the_end_of_an_array_is_masked(count: int, width: int) -> None:
 @pytest.mark.parametrize("dtype", ["bool", "int32", "int64", "float32", "float64"])
 def test_every_element_type_in_memory(dtype: str, count: int) -> None:
     x = (RNG.normal(size=count) * 3).astype(dtype)
-    body = [store(iop("sub", iop("sub", N, integer(1)), index()), load("x", index(), dtype))]
+    body: list[ir.Stmt] = [store(iop("sub", iop("sub", N, integer(1)), index()), load("x", index(), dtype))]
     y = np.empty_like(x)
     compiled(kernel([array("x", dtype), SIZE, result("y", dtype)], [lanes(body)]))(x, count, y)
     assert np.array_equal(y, x[::-1])
 
 
-PLACES = {
+PLACES: dict[str, tuple[ir.Expr, Callable[[Any], Any]]] = {
     "constant": (integer(2), lambda i: 2 + 0 * i),
     "index": (index(), lambda i: i),
     "offset": (iop("add", integer(3), index()), lambda i: i + 3),
     "stride": (iop("add", iop("mul", index(), integer(3)), integer(1)), lambda i: 3 * i + 1),
     "reversed": (iop("add", iop("neg", index()), integer(40)), lambda i: 40 - i),
-    "product": (iop("mul", iop("add", index(), integer(1)), iop("sub", index(), integer(-2))), lambda i: (i + 1) * (i + 2)),
+    "product": (
+        iop("mul", iop("add", index(), integer(1)), iop("sub", index(), integer(-2))),
+        lambda i: (i + 1) * (i + 2),
+    ),
     "remainder": (iop("mod", index(), integer(3)), lambda i: i % 3),
     "gathered": (load("g", index(), "int64"), lambda i: (7 * i) % 50),
 }
@@ -94,7 +99,10 @@ def test_loads_at_any_place(place: str, count: int) -> None:
     x, g = RNG.normal(size=400), (7 * np.arange(count)) % 50
     y = np.empty(count)
     parameters = [array("x"), array("g", "int64"), SIZE, result("y")]
-    body = [ir.Let("j", expr), store(index(), op("add", load("x", index("j")), ir.Cast(index("j"), "float64")))]
+    body: list[ir.Stmt] = [
+        ir.Let("j", expr),
+        store(index(), op("add", load("x", index("j")), ir.Cast(index("j"), "float64"))),
+    ]
     compiled(kernel(parameters, [lanes(body)]))(x, g, count, y)
     j = where(np.arange(count))
     assert np.array_equal(y, x[j] + j)
@@ -105,7 +113,9 @@ def test_stores_at_any_place(place: str) -> None:
     expr, where = PLACES[place]
     count, g = 13, (7 * np.arange(13)) % 50
     y, whole = padded(400)
-    compiled(kernel([array("g", "int64"), SIZE, result("y")], [lanes([store(expr, ir.Cast(index(), "float64"))])]))(g, count, y)
+    compiled(
+        kernel([array("g", "int64"), SIZE, result("y")], [lanes([store(expr, ir.Cast(index(), "float64"))])])
+    )(g, count, y)
     expected = np.full(400, 77.0)
     expected[where(np.arange(count))] = np.arange(count)
     assert np.array_equal(y, expected)
@@ -123,7 +133,7 @@ def test_neighbours_are_read_at_once_and_strides_are_gathered() -> None:
 
 def test_where_lanes_meet_the_last_one_stays() -> None:
     y = np.zeros(3)
-    body = [store(iop("mod", index(), integer(2)), ir.Cast(index(), "float64"))]
+    body: list[ir.Stmt] = [store(iop("mod", index(), integer(2)), ir.Cast(index(), "float64"))]
     compiled(kernel([SIZE, result("y")], [lanes(body)]))(7, y)
     assert y.tolist() == [6.0, 5.0, 0.0]
 
@@ -149,8 +159,10 @@ def test_a_guarded_load_does_not_touch_memory(width: int) -> None:
 @pytest.mark.parametrize("width", [1, 8])
 def test_a_guarded_store_leaves_memory_alone(width: int) -> None:
     positive = predicate("gt", load("x", index()), literal(0.0))
-    body = (store(index(), load("x", index()), positive),
-            store(integer(0), literal(5.0), predicate("gt", N, integer(100)), to="z"))  # fmt: skip
+    body = (
+        store(index(), load("x", index()), positive),
+        store(integer(0), literal(5.0), predicate("gt", N, integer(100)), to="z"),
+    )
     loop = ir.For("i", N, "lanes" if width > 1 else "serial", body, (), width)
     x, y, z = RNG.normal(size=21), np.full(21, 9.0), np.zeros(1)
     compiled(kernel([array("x"), SIZE, result("y"), result("z")], [loop]))(x, 21, y, z)
@@ -163,12 +175,24 @@ def test_scratch_memory() -> None:
     rows = (ir.Alloc("a", "float64", size("n") * 2), ir.Alloc("flag", "bool", size("n")))
     inner = (
         ir.Alloc("own", "float64", 3),
-        ir.For("k", integer(3), "serial", (store(index("k"), op("mul", load("x", index()), ir.Cast(index("k"), "float64")), to="own"),)),
+        ir.For(
+            "k",
+            integer(3),
+            "serial",
+            (store(index("k"), op("mul", load("x", index()), ir.Cast(index("k"), "float64")), to="own"),),
+        ),
         ir.Let("which", iop("mod", index(), integer(3))),
-        store(iop("add", N, index()), op("add", load("own", index("which")), load("own", integer(1))), to="a"),
+        store(
+            iop("add", N, index()), op("add", load("own", index("which")), load("own", integer(1))), to="a"
+        ),
         store(index(), predicate("gt", load("x", index()), literal(0.0)), to="flag"),
     )
-    back = (store(index("m"), op("where", load("flag", index("m"), "bool"), load("a", iop("add", N, index("m"))), literal(0.0))),)
+    back = (
+        store(
+            index("m"),
+            op("where", load("flag", index("m"), "bool"), load("a", iop("add", N, index("m"))), literal(0.0)),
+        ),
+    )
     body = (*rows, lanes(inner), ir.For("m", N, "lanes", back, (), 8))
     needed = layout(body)[1]
     x = RNG.normal(size=29)
@@ -191,14 +215,20 @@ def lane_tree(values: Any, combine: Any, neutral: Any, width: int) -> Any:
     return accumulators[0]
 
 
-def reduced(kind: str, dtype: str, start: Any, x: Any, width: int, guard: ir.Expr | None = None) -> Any:
+def reduced(kind: Any, dtype: Any, start: Any, x: Any, width: int, guard: ir.Expr | None = None) -> Any:
     y = np.empty(1, dtype)
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("s", literal(start, dtype)),
-        ir.For("i", N, "lanes" if width > 1 else "serial",
-               (ir.Accumulate("s", load("x", index(), dtype), guard),), (ir.Reduction("s", kind, dtype),), width),  # type: ignore[arg-type]
+        ir.For(
+            "i",
+            N,
+            "lanes" if width > 1 else "serial",
+            (ir.Accumulate("s", load("x", index(), dtype), guard),),
+            (ir.Reduction("s", kind, dtype),),
+            width,
+        ),
         store(integer(0), var("s", dtype)),
-    ]  # fmt: skip
+    ]
     compiled(kernel([array("x", dtype), SIZE, result("y", dtype)], body))(x, x.size, y)
     return y[0]
 
@@ -255,16 +285,22 @@ def test_nested_loops_and_two_reductions() -> None:
     rows = (
         ir.Declare("s", literal(0.0)),
         ir.Declare("biggest", literal(-np.inf)),
-        lanes([ir.Let("v", load("x", row)), ir.Accumulate("s", var("v")), ir.Accumulate("biggest", var("v"))],
-              [ir.Reduction("s", "sum", "float64"), ir.Reduction("biggest", "max", "float64")], extent=integer(10)),
+        lanes(
+            [ir.Let("v", load("x", row)), ir.Accumulate("s", var("v")), ir.Accumulate("biggest", var("v"))],
+            [ir.Reduction("s", "sum", "float64"), ir.Reduction("biggest", "max", "float64")],
+            extent=integer(10),
+        ),
         store(index("r"), op("add", var("s"), var("biggest"))),
-    )  # fmt: skip
+    )
     x = RNG.integers(0, 100, (6, 10)).astype(float)
     y, z = np.empty(6), np.empty(1)
     column = iop("add", iop("mul", index("r"), integer(10)), index())
     inner = ir.For("r", integer(6), "serial", (ir.Accumulate("t", load("x", column)),))
-    total = (ir.Declare("t", literal(0.0)), lanes([inner], [ir.Reduction("t", "sum", "float64")], extent=integer(10)),
-             store(integer(0), var("t"), to="z"))  # fmt: skip
+    total = (
+        ir.Declare("t", literal(0.0)),
+        lanes([inner], [ir.Reduction("t", "sum", "float64")], extent=integer(10)),
+        store(integer(0), var("t"), to="z"),
+    )
     compiled(kernel([array("x"), result("y")], [ir.For("r", integer(6), "serial", rows)]))(x, y)
     compiled(kernel([array("x"), result("z")], total))(x, z)
     assert np.array_equal(y, x.sum(1) + x.max(1))
@@ -281,7 +317,9 @@ def test_parallel_loops_run() -> None:
 # --- branches and loops -------------------------------------------------------------------------------------
 
 
-def on_each(body: Sequence[ir.Stmt], x: Any, width: int, extra: Sequence[Any] = (), more: Sequence[ir.Parameter] = ()) -> Any:
+def on_each(
+    body: Sequence[ir.Stmt], x: Any, width: int, extra: Sequence[Any] = (), more: Sequence[ir.Parameter] = ()
+) -> Any:
     """Run a body that reads x[i] and stores y[i], for all i."""
     y = np.full(x.size, -1.0)
     loop = ir.For("i", N, "lanes" if width > 1 else "serial", tuple(body), (), width)
@@ -299,10 +337,14 @@ def assign(name: str, function: str, *others: ir.Expr) -> ir.Assign:
 
 @BOTH
 def test_branches(width: int) -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("v", load("x", index())),
         ir.If(POSITIVE, (assign("v", "mul", literal(2.0)),), (assign("v", "sub", literal(1.0)),)),
-        ir.If(predicate("gt", N, integer(3)), (assign("v", "add", literal(10.0)),), (assign("v", "mul", literal(0.0)),)),
+        ir.If(
+            predicate("gt", N, integer(3)),
+            (assign("v", "add", literal(10.0)),),
+            (assign("v", "mul", literal(0.0)),),
+        ),
         ir.If(POSITIVE, (ir.If(predicate("gt", var("v"), literal(11.0)), (assign("v", "neg"),)),)),
         store(index(), var("v")),
     ]
@@ -314,13 +356,16 @@ def test_branches(width: int) -> None:
 @BOTH
 def test_each_lane_leaves_a_while_on_its_own(width: int) -> None:
     """The number of halvings until x ≤ 1, and the value then."""
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("v", op("abs", load("x", index()))),
         ir.Declare("count", literal(0.0)),
-        ir.While((ir.Let("more", predicate("gt", var("v"), literal(1.0))),), var("more", "bool"),
-                 (assign("v", "mul", literal(0.5)), assign("count", "add", literal(1.0)))),
+        ir.While(
+            (ir.Let("more", predicate("gt", var("v"), literal(1.0))),),
+            var("more", "bool"),
+            (assign("v", "mul", literal(0.5)), assign("count", "add", literal(1.0))),
+        ),
         store(index(), op("add", var("v"), op("mul", literal(100.0), var("count")))),
-    ]  # fmt: skip
+    ]
     x = np.exp(RNG.normal(size=43) * 4)
     count = np.maximum(0, np.ceil(np.log2(x)))
     assert np.array_equal(on_each(body, x, width), x * 0.5**count + 100 * count)
@@ -328,15 +373,19 @@ def test_each_lane_leaves_a_while_on_its_own(width: int) -> None:
 
 @BOTH
 def test_a_loop_that_is_the_same_for_all_lanes_stays_scalar(width: int) -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("k", integer(0)),
         ir.Declare("v", literal(0.0)),
-        ir.While((), predicate("lt", index("k"), N), (
-            assign("v", "add", op("mul", load("x", index("k")), load("x", index()))),
-            ir.Assign("k", iop("add", index("k"), integer(1))),
-        )),
+        ir.While(
+            (),
+            predicate("lt", index("k"), N),
+            (
+                assign("v", "add", op("mul", load("x", index("k")), load("x", index()))),
+                ir.Assign("k", iop("add", index("k"), integer(1))),
+            ),
+        ),
         store(index(), var("v")),
-    ]  # fmt: skip
+    ]
     x = RNG.integers(-9, 9, 20).astype(float)
     assert np.array_equal(on_each(body, x, width), x.sum() * x)
     text = emit(kernel([array("x"), SIZE, result("y")], [lanes(body)]))
@@ -345,17 +394,25 @@ def test_a_loop_that_is_the_same_for_all_lanes_stays_scalar(width: int) -> None:
 
 @BOTH
 def test_break_in_a_branch_leaves_the_loop_for_some_lanes(width: int) -> None:
-    """The first k with k² > x, found in a loop of 30 steps with a break; what follows the break is not run."""
-    body = [
+    """The first k with k² > x, in a loop of 30 steps; what follows the break is not run."""
+    body: list[ir.Stmt] = [
         ir.Declare("found", literal(-5.0)),
         ir.Declare("steps", literal(0.0)),
-        ir.For("k", integer(30), "serial", (
-            ir.Let("f", ir.Cast(index("k"), "float64")),
-            ir.If(predicate("gt", op("mul", var("f"), var("f")), load("x", index())), (ir.Assign("found", var("f")), ir.Break())),
-            assign("steps", "add", literal(1.0)),
-        )),
+        ir.For(
+            "k",
+            integer(30),
+            "serial",
+            (
+                ir.Let("f", ir.Cast(index("k"), "float64")),
+                ir.If(
+                    predicate("gt", op("mul", var("f"), var("f")), load("x", index())),
+                    (ir.Assign("found", var("f")), ir.Break()),
+                ),
+                assign("steps", "add", literal(1.0)),
+            ),
+        ),
         store(index(), op("add", var("found"), op("mul", literal(1000.0), var("steps")))),
-    ]  # fmt: skip
+    ]
     x = RNG.uniform(-3, 1200, 45)
     found = np.where(x < 0, 0.0, np.floor(np.sqrt(np.maximum(x, 0))) + 1)
     found = np.where(found > 29, -5.0, found)
@@ -364,23 +421,40 @@ def test_break_in_a_branch_leaves_the_loop_for_some_lanes(width: int) -> None:
 
 @BOTH
 def test_nested_breaks_leave_the_inner_loop_only(width: int) -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("v", literal(0.0)),
-        ir.For("a", integer(4), "serial", (
-            ir.For("b", integer(10), "serial", (
-                ir.If(POSITIVE, (
-                    ir.If(predicate("gt", ir.Cast(index("b"), "float64"), load("x", index())), (ir.Break(),)),
-                    assign("v", "add", literal(1.0)),
-                ), (
-                    ir.If(predicate("ge", index("b"), integer(2)), (ir.Break(),)),
-                    assign("v", "sub", literal(1.0)),
-                )),
-            )),
-            ir.If(predicate("gt", var("v"), literal(15.0)), (ir.Break(),)),
-            assign("v", "add", literal(0.125)),
-        )),
+        ir.For(
+            "a",
+            integer(4),
+            "serial",
+            (
+                ir.For(
+                    "b",
+                    integer(10),
+                    "serial",
+                    (
+                        ir.If(
+                            POSITIVE,
+                            (
+                                ir.If(
+                                    predicate("gt", ir.Cast(index("b"), "float64"), load("x", index())),
+                                    (ir.Break(),),
+                                ),
+                                assign("v", "add", literal(1.0)),
+                            ),
+                            (
+                                ir.If(predicate("ge", index("b"), integer(2)), (ir.Break(),)),
+                                assign("v", "sub", literal(1.0)),
+                            ),
+                        ),
+                    ),
+                ),
+                ir.If(predicate("gt", var("v"), literal(15.0)), (ir.Break(),)),
+                assign("v", "add", literal(0.125)),
+            ),
+        ),
         store(index(), var("v")),
-    ]  # fmt: skip
+    ]
     x = RNG.uniform(-3, 12, 50)
     expected = []
     for value in x:
@@ -405,9 +479,15 @@ def test_nested_breaks_leave_the_inner_loop_only(width: int) -> None:
 @BOTH
 def test_each_lane_has_its_own_trip_count(width: int) -> None:
     count = ir.Cast(op("floor", op("abs", load("x", index()))), "int64")
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("v", literal(0.0)),
-        ir.For("k", count, "serial", (ir.Accumulate("v", ir.Cast(index("k"), "float64")),), (ir.Reduction("v", "sum", "float64"),)),
+        ir.For(
+            "k",
+            count,
+            "serial",
+            (ir.Accumulate("v", ir.Cast(index("k"), "float64")),),
+            (ir.Reduction("v", "sum", "float64"),),
+        ),
         store(index(), var("v")),
     ]
     x = RNG.uniform(-20, 20, 33)
@@ -417,13 +497,18 @@ def test_each_lane_has_its_own_trip_count(width: int) -> None:
 
 @BOTH
 def test_accumulation_and_stores_inside_a_branch(width: int) -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("t", literal(0.0)),
-        ir.For("i", N, "lanes" if width > 1 else "serial", (
-            ir.If(POSITIVE, (ir.Accumulate("t", load("x", index())), store(index(), load("x", index())))),
-        ), (ir.Reduction("t", "sum", "float64"),), width),
+        ir.For(
+            "i",
+            N,
+            "lanes" if width > 1 else "serial",
+            (ir.If(POSITIVE, (ir.Accumulate("t", load("x", index())), store(index(), load("x", index())))),),
+            (ir.Reduction("t", "sum", "float64"),),
+            width,
+        ),
         store(integer(0), var("t"), to="z"),
-    ]  # fmt: skip
+    ]
     x, y, z = RNG.integers(-9, 9, 41).astype(float), np.zeros(41), np.zeros(1)
     compiled(kernel([array("x"), SIZE, result("y"), result("z")], body))(x, 41, y, z)
     assert z[0] == x[x > 0].sum()
@@ -433,12 +518,15 @@ def test_accumulation_and_stores_inside_a_branch(width: int) -> None:
 @BOTH
 def test_a_loop_inside_a_branch_runs_for_its_lanes_only(width: int) -> None:
     """The other lanes would never end."""
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("v", load("x", index())),
-        ir.If(POSITIVE, (ir.While((), predicate("gt", var("v"), literal(0.0)), (assign("v", "sub", literal(1.0)),)),),
-              (ir.While((), predicate("lt", var("v"), literal(0.0)), (assign("v", "add", literal(1.0)),)),)),
+        ir.If(
+            POSITIVE,
+            (ir.While((), predicate("gt", var("v"), literal(0.0)), (assign("v", "sub", literal(1.0)),)),),
+            (ir.While((), predicate("lt", var("v"), literal(0.0)), (assign("v", "add", literal(1.0)),)),),
+        ),
         store(index(), var("v")),
-    ]  # fmt: skip
+    ]
     x = RNG.normal(size=30) * 5
     got = on_each(body, x, width)
     assert np.all(got[x > 0] <= 0) and np.all(got[x > 0] > -1)
@@ -447,10 +535,13 @@ def test_a_loop_inside_a_branch_runs_for_its_lanes_only(width: int) -> None:
 
 @BOTH
 def test_variables_of_every_type_in_branches(width: int) -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("flag", literal(False, "bool")),
         ir.Declare("number", integer(7)),
-        ir.If(POSITIVE, (ir.Assign("flag", literal(True, "bool")), ir.Assign("number", iop("add", index(), integer(1))))),
+        ir.If(
+            POSITIVE,
+            (ir.Assign("flag", literal(True, "bool")), ir.Assign("number", iop("add", index(), integer(1)))),
+        ),
         store(index(), op("where", var("flag", "bool"), ir.Cast(index("number"), "float64"), literal(-2.0))),
     ]
     x = RNG.normal(size=20)
@@ -458,7 +549,7 @@ def test_variables_of_every_type_in_branches(width: int) -> None:
 
 
 def test_parameters_are_invariant_in_lanes() -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Let("scaled", op("exp", var("p"))),
         store(index(), op("mul", op("mul", var("scaled"), load("x", index())), op("sin", var("p")))),
     ]
@@ -468,13 +559,22 @@ def test_parameters_are_invariant_in_lanes() -> None:
 
 
 def test_break_leaves_a_scalar_loop() -> None:
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("v", literal(0.0)),
-        ir.For("k", N, "serial", (
-            ir.If(predicate("gt", load("x", index("k")), literal(1.0)), (ir.Break(),), (assign("v", "add", literal(1.0)),)),
-        )),
+        ir.For(
+            "k",
+            N,
+            "serial",
+            (
+                ir.If(
+                    predicate("gt", load("x", index("k")), literal(1.0)),
+                    (ir.Break(),),
+                    (assign("v", "add", literal(1.0)),),
+                ),
+            ),
+        ),
         store(integer(0), var("v")),
-    ]  # fmt: skip
+    ]
     y = np.empty(1)
     run = compiled(kernel([array("x"), SIZE, result("y")], body))
     for x in ([0.0, 0.5, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]):
@@ -485,6 +585,6 @@ def test_break_leaves_a_scalar_loop() -> None:
 def test_an_outside_function_is_called_with_buffers_and_numbers() -> None:
     """memset of the C library, which every process has."""
     y = np.ones(4)
-    body = [ir.Call("memset", ("y", literal(0, "int32"), iop("mul", N, integer(8))))]
+    body: list[ir.Stmt] = [ir.Call("memset", ("y", literal(0, "int32"), iop("mul", N, integer(8))))]
     compiled(kernel([SIZE, result("y")], body))(3, y)
     assert y.tolist() == [0.0, 0.0, 0.0, 1.0]

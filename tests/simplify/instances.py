@@ -16,7 +16,23 @@ COMPARISONS = {"lt", "le", "gt", "ge", "eq", "ne", "isnan", "isinf", "isfinite",
 CONSTANTS = {"f": [2.0, 0.5, -3.0, 1.7, -0.25], "i": [2, -3, 5], "b": [True, False], "c": [2.0 + 1j]}
 COUNT = 500
 
-SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 2.2e-308, 1e-320, 1.7e308, -1e308, 0.5, 2.0]
+SPECIAL = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+    5e-324,
+    -5e-324,
+    2.2e-308,
+    1e-320,
+    1.7e308,
+    -1e308,
+    0.5,
+    2.0,
+]
 
 
 def kinds_of(pattern, kind, found, root=True):
@@ -92,7 +108,11 @@ def assert_same_bits(found, expected):
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
-    parts = [(found.real, expected.real), (found.imag, expected.imag)] if found.dtype.kind == "c" else [(found, expected)]
+    parts = (
+        [(found.real, expected.real), (found.imag, expected.imag)]
+        if found.dtype.kind == "c"
+        else [(found, expected)]
+    )
     for a, b in parts:
         np.testing.assert_array_equal(a, b)
         if a.dtype.kind == "f":

@@ -1,0 +1,64 @@
+"""Which products and sums are one fused multiply-add: decided on the graph, so that all tiers round alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chainrule.graph.dtype import is_float
+from chainrule.graph.node import Graph, Node
+from chainrule.graph.op import Scalar
+
+__all__ = ["Fused", "fused_products"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """a·b + c in place of a sum or difference: signs of the product and of ``c``."""
+
+    a: Node
+    b: Node
+    c: Node
+    negative_product: bool
+    negative_addend: bool
+
+
+def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused]]:
+    """The products that only one sum reads, and the sums that they become one operation with."""
+    uses: dict[Node, int] = {}
+    for node in graph.nodes:
+        for arg in node.args:
+            uses[arg] = uses.get(arg, 0) + 1
+    for node in graph.outputs:
+        uses[node] = uses.get(node, 0) + 1
+    absorbed: set[Node] = set()
+    fused: dict[Node, Fused] = {}
+    for node in graph.nodes:
+        op = node.op
+        if type(op) is not Scalar or op.name not in ("add", "sub") or not is_float(node.dtype):
+            continue
+        for k, product in enumerate(node.args):
+            factors = _factors(product)
+            if (
+                factors is None
+                or uses[product] > 1
+                or product.shape != node.shape
+                or product.dtype != node.dtype
+            ):
+                continue
+            other = node.args[1 - k]
+            if other is product:
+                continue
+            minus = op.name == "sub"
+            fused[node] = Fused(*factors, other, minus and k == 1, minus and k == 0)
+            absorbed.add(product)
+            break
+    return absorbed, fused
+
+
+def _factors(node: Node) -> tuple[Node, Node] | None:
+    if type(node.op) is Scalar:
+        if node.op.name == "mul":
+            return node.args[0], node.args[1]
+        if node.op.name == "square":
+            return node.args[0], node.args[0]
+    return None

@@ -1,0 +1,5 @@
+"""The functions of SciPy that work on traced values. SciPy is imported when something is computed with it."""
+
+from . import linalg, special
+
+__all__ = ["linalg", "special"]
