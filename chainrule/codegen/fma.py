@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chainrule.graph.dtype import is_float
 from chainrule.graph.node import Graph, Node
-from chainrule.graph.op import Scalar
+from chainrule.graph.op import Reduce, Scalar
 
 __all__ = ["Fused", "fused_products"]
 
@@ -22,8 +22,11 @@ class Fused:
     negative_addend: bool
 
 
-def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused]]:
-    """The products that only one sum reads, and the sums that they become one operation with."""
+def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused], dict[Node, tuple[Node, Node]]]:
+    """The products that only one sum or difference reads, and what those become one operation with.
+
+    Third, the reductions that add up products nobody else reads, with the factors.
+    """
     uses: dict[Node, int] = {}
     for node in graph.nodes:
         for arg in node.args:
@@ -32,8 +35,13 @@ def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused]]:
         uses[node] = uses.get(node, 0) + 1
     absorbed: set[Node] = set()
     fused: dict[Node, Fused] = {}
+    summed: dict[Node, tuple[Node, Node]] = {}
     for node in graph.nodes:
         op = node.op
+        if type(op) is Reduce and op.kind == "sum" and is_float(node.dtype):
+            factors = _factors(node.args[0])
+            if factors is not None and uses[node.args[0]] == 1:
+                summed[node] = factors
         if type(op) is not Scalar or op.name not in ("add", "sub") or not is_float(node.dtype):
             continue
         for k, product in enumerate(node.args):
@@ -52,7 +60,7 @@ def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused]]:
             fused[node] = Fused(*factors, other, minus and k == 1, minus and k == 0)
             absorbed.add(product)
             break
-    return absorbed, fused
+    return absorbed, fused, summed
 
 
 def _factors(node: Node) -> tuple[Node, Node] | None:

@@ -120,6 +120,7 @@ class Plan:
 
     stored: set[Node]
     fused: dict[Node, Fused]
+    summed: dict[Node, tuple[Node, Node]]  # sums of products, and the factors
     scalars: list[list[Node]]
     steps: list[list[Step]]
     roots_left: dict[Node, int]  # stored node → how many roots have still to fill it
@@ -176,7 +177,7 @@ class _Planner:
         self.of_scalar: set[int] = set()  # contexts that read single elements outside any loop
 
     def plan(self) -> Plan:
-        absorbed, fused = fused_products(self.graph)
+        absorbed, fused, summed = fused_products(self.graph)
         self.stages()
         self.store_what_is_dear()
         self.stages()
@@ -210,7 +211,7 @@ class _Planner:
                     stage = self.ready[node] if type(node.op) in (*ELEMENTWISE, *VIEWS) else self.after[node]
                     self.add(Root(node, node.shape, into=k), stage, groups, steps, roots)
                 seen.add(node)
-        return Plan(self.stored, fused, scalars, steps, roots, self.ready, self.after)
+        return Plan(self.stored, fused, summed, scalars, steps, roots, self.ready, self.after)
 
     @staticmethod
     def add(

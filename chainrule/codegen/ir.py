@@ -108,7 +108,10 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Combines a value into the reduction ``name`` of an enclosing loop (where ``guard`` holds)."""
+    """Combines a value into the reduction ``name`` of an enclosing loop (where ``guard`` holds).
+
+    To a sum of floats, a product that stands here itself (`factors`) is added as one fused multiply-add.
+    """
 
     name: Name
     value: Expr
@@ -241,6 +244,13 @@ def operands(expr: Expr) -> tuple[Expr, ...]:
             return (expr.value,)
         case _:
             return ()
+
+
+def factors(expr: Expr) -> tuple[Expr, ...] | None:
+    """(a, b) of a product a·b of floats, None for any other expression."""
+    if isinstance(expr, Apply) and expr.name == "mul" and expr.dtype in ("float32", "float64"):
+        return expr.args
+    return None
 
 
 def expressions(stmt: Stmt) -> tuple[Expr, ...]:

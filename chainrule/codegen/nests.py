@@ -196,7 +196,13 @@ class _Body:
     def _value(self, root: Root, index: Index) -> Value:
         node, elements = root.node, self.elements
         if isinstance(node.op, Reduce):
-            return elements.value(self.region, node.args[0], index)
+            factors = self.region.plan.summed.get(node)
+            if factors is None or node.args[0] in self.region.complete:
+                return elements.value(self.region, node.args[0], index)
+            a, b = (
+                elements.cast(elements.value(self.region, f, index), f.dtype, node.dtype) for f in factors
+            )
+            return elements.product(a, b, node.dtype)
         op = node.op
         assert isinstance(op, Contract)
         sides: list[Value] = []

@@ -17,7 +17,7 @@ from .ir import Block, DTypeName, Name, Stmt
 from .llvm_builder import MEMORY, SCALAR, Module, constant, is_float, type_of
 from .llvm_expressions import Expressions, Lanes, Loop, Variable, both_sin_and_cos
 from .llvm_memory import Buffer, Value, store_lanes, store_one
-from .llvm_primitives import apply, select
+from .llvm_primitives import apply, fused_multiply_add, select
 from .workspace import layout
 
 LARGE: Final = 4000
@@ -187,10 +187,15 @@ class _Emitter(Expressions):
     def _accumulation(self, stmt: ir.Accumulate) -> None:
         variable = self.variables[stmt.name]
         lanes = variable.lanes
-        value = self.at(self.value(stmt.value), lanes)
+        kind = self.reductions[stmt.name]
+        factors = ir.factors(stmt.value) if kind == "sum" else None
+        operands = [self.at(self.value(e), lanes) for e in factors or (stmt.value,)]
         guard = None if stmt.guard is None else self.value(stmt.guard)
         before = self.read(variable).text
-        after = self._combined(self.reductions[stmt.name], before, value, variable.dtype, lanes)
+        if factors:
+            after = fused_multiply_add(self.code, operands[0], operands[1], before, variable.dtype, lanes)
+        else:
+            after = self._combined(kind, before, operands[0], variable.dtype, lanes)
         mask = self.narrowed(guard) if lanes > 1 else guard.text if guard is not None else None
         if mask is not None:
             after = select(self.code, mask, after, before, variable.dtype, lanes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import dim as dims
 from . import express
-from .array import FUNCTIONS, Array, as_array, implements, node_of, wrap
+from .array import Array, as_array, call, implements, node_of, wrap
 from .creation import as_size, contains_traced, iota
 from .dim import Dim, Size
 from .node import constant, make
@@ -58,7 +58,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
             TypeError, "np.roll takes a known shift; index with (np.arange(n) - shift) % n for a traced one"
         )
     if axis is None:
-        return roll(x.ravel(), shift, 0).reshape(x.shape)  # type: ignore[no-any-return]
+        return roll(x.ravel(), shift, 0).reshape(x.shape)
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     shifts = shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
     for one, by in zip(axes, shifts, strict=True):
@@ -70,7 +70,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
             continue
         whole = [slice(None)] * at
         x = concatenate([x[(*whole, slice(-by, None))], x[(*whole, slice(None, -by))]], at)
-    return x.copy()  # type: ignore[no-any-return]
+    return x.copy()
 
 
 @implements("tile")
@@ -82,7 +82,7 @@ def tile(A: Any, reps: Any) -> Array:
     wide: list[Dim] = [d for t, n in zip(times, x.shape, strict=True) for d in (t, n)]
     split_shape: list[Dim] = [d for n in x.shape for d in (1, n)]
     spread = broadcast_to(x.reshape(split_shape), wide)
-    return spread.reshape([t * n for t, n in zip(times, x.shape, strict=True)]).copy()  # type: ignore[no-any-return]
+    return spread.reshape([t * n for t, n in zip(times, x.shape, strict=True)]).copy()
 
 
 @implements("repeat")
@@ -96,12 +96,12 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Array:
     at = axis_of(axis, x.ndim)
     counts = repeats if isinstance(repeats, Size) else np.asarray(repeats)
     if isinstance(counts, np.ndarray) and counts.size > 1:
-        places = np.repeat(np.arange(x.shape[at]), counts)
-        return FUNCTIONS["take"](x, places, at)  # type: ignore[no-any-return]
+        places = np.repeat(np.arange(counts.size), counts)
+        return call("take", x, places, at)
     by = counts if isinstance(counts, Size) else int(counts.reshape(-1)[0])
     before, after = x.shape[:at], x.shape[at + 1 :]
     spread = broadcast_to(x.reshape((*before, x.shape[at], 1, *after)), (*before, x.shape[at], by, *after))
-    return spread.reshape((*before, x.shape[at] * by, *after)).copy()  # type: ignore[no-any-return]
+    return spread.reshape((*before, x.shape[at] * by, *after)).copy()
 
 
 # --- padding ------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Ar
         if not isinstance(length, int):
             raise error(TypeError, f"np.pad with mode {mode!r} along an axis of unknown size {length}")
         places = np.pad(np.arange(length), (low, high), mode=mode)  # type: ignore[call-overload]
-        x = FUNCTIONS["take"](x, places, axis) if low or high else x
+        x = call("take", x, places, axis) if low or high else x
     return x
 
 
@@ -138,7 +138,7 @@ def _pairs(given: Any, rank: int, size: bool = True) -> list[tuple[Any, Any]]:
             pairs[axis_of(axis, rank)] = pair if isinstance(pair, tuple) else (pair, pair)
         return pairs
     if contains_traced(given) or any(isinstance(v, Size) for v in _flat(given)):
-        return list(given) if isinstance(given[0], (tuple, list)) else [tuple(given)] * rank  # type: ignore[list-item]
+        return list(given) if isinstance(given[0], (tuple, list)) else [tuple(given)] * rank
     table = np.broadcast_to(np.asarray(given), (rank, 2))
     return [(a.item(), b.item()) for a, b in table]
 
@@ -158,7 +158,7 @@ def _padded(x: Array, widths: list[tuple[Any, Any]], values: list[tuple[Any, Any
                 parts.append(x)
             elif count != 0:
                 shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
-                parts.append(FUNCTIONS["full"](shape, value, x.dtype))
+                parts.append(call("full", shape, value, x.dtype))
         x = concatenate(parts, axis)
     return x
 
@@ -176,7 +176,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Array:
     length = dims.minimum(rows, columns - offset) if offset >= 0 else dims.minimum(rows + offset, columns)
     length = dims.maximum(length, 0)
     i = wrap(iota(length))
-    return x[(..., i - min(offset, 0), i + max(offset, 0))]  # type: ignore[no-any-return]
+    return x[(..., i - min(offset, 0), i + max(offset, 0))]
 
 
 @implements("diag")
@@ -188,8 +188,8 @@ def diag(v: Any, k: int = 0) -> Array:
         raise error(ValueError, "Input must be 1- or 2-d.")
     n = x.shape[0] + abs(k)
     i = wrap(iota(x.shape[0]))
-    zeros = FUNCTIONS["zeros"]((n, n), x.dtype)
-    return FUNCTIONS["updated"](zeros, (i - min(k, 0), i + max(k, 0)), x, "set")  # type: ignore[no-any-return]
+    zeros = call("zeros", (n, n), x.dtype)
+    return call("updated", zeros, (i - min(k, 0), i + max(k, 0)), x, "set")
 
 
 @implements("diagflat")
@@ -199,7 +199,7 @@ def diagflat(v: Any, k: int = 0) -> Array:
 
 @implements("trace", "linalg.trace")
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Array:
-    return diagonal(a, offset, axis1, axis2).sum(axis=-1, dtype=dtype)  # type: ignore[no-any-return]
+    return diagonal(a, offset, axis1, axis2).sum(axis=-1, dtype=dtype)
 
 
 def _triangle(m: Any, k: int, lower: bool) -> Array:
@@ -207,7 +207,7 @@ def _triangle(m: Any, k: int, lower: bool) -> Array:
     i, j = wrap(iota(x.shape[-2])), wrap(iota(x.shape[-1]))
     offset = j - i[:, None]
     keep = offset <= k if lower else offset >= k
-    return FUNCTIONS["where"](keep, x, wrap(constant(0, x.dtype)))  # type: ignore[no-any-return]
+    return call("where", keep, x, wrap(constant(0, x.dtype)))
 
 
 @implements("tril")

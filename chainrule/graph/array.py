@@ -42,6 +42,12 @@ def implements(*names: str) -> Callable[[F], F]:
     return enter
 
 
+def call(name: str, *args: Any, **kwargs: Any) -> Array:
+    """``FUNCTIONS[name]`` of these arguments."""
+    found: Array = FUNCTIONS[name](*args, **kwargs)
+    return found
+
+
 _ARGUMENT = "arguments are not changed in place; copy first: x = x.copy()"
 _OUTER = (
     "an array of the enclosing function is not changed inside a branch or loop body; pass it as an"
@@ -203,8 +209,8 @@ class Array(Operations):
 
     # --- indexing ---
 
-    def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS["getitem"](self, index)
+    def __getitem__(self, index: Any) -> Array:
+        return call("getitem", self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._check_writable()

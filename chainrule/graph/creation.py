@@ -12,7 +12,18 @@ import numpy as np
 
 from . import dim as dims
 from . import express, lift
-from .array import FUNCTIONS, Array, as_array, as_node, current_scope, elementwise, implements, operand, wrap
+from .array import (
+    FUNCTIONS,
+    Array,
+    as_array,
+    as_node,
+    call,
+    current_scope,
+    elementwise,
+    implements,
+    operand,
+    wrap,
+)
 from .dim import Dim, Shape, Size
 from .dtype import BOOL, FLOAT64, INT64, DType, canonical, inexact_of
 from .node import Node, constant, make
@@ -129,8 +140,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **_: 
         if step != 1:
             numbers = numbers * step
         found = numbers + lift_size(start) if start != 0 else numbers
-        return found.astype(as_dtype(dtype, INT64))  # type: ignore[no-any-return]
-    values = np.arange(start, stop, step, dtype)
+        return found.astype(as_dtype(dtype, INT64))
+    values: np.ndarray[Any, Any] = np.arange(start, stop, step, dtype)  # type: ignore[call-overload]
     kind = as_dtype(dtype, canonical(values.dtype))
     if kind == INT64 and values.size > 32:
         return (
@@ -165,17 +176,17 @@ def linspace(
     numbers = numbers.reshape((count, *[1] * step.ndim))
     values = numbers * step + first
     if endpoint and isinstance(count, int) and count > 1:  # the last value exactly
-        final = FUNCTIONS["broadcast_to"](last, values.shape[1:])
-        values = FUNCTIONS["concatenate"]([values[:-1], final[None]])
+        final = call("broadcast_to", last, values.shape[1:])
+        values = call("concatenate", [values[:-1], final[None]])
     if axis != 0:
-        values = FUNCTIONS["moveaxis"](values, 0, axis)
+        values = call("moveaxis", values, 0, axis)
     values = values if dtype is None else values.astype(dtype)
     return (values, step) if retstep else values
 
 
 @implements("logspace")
 def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: float = 10.0) -> Array:
-    return FUNCTIONS["power"](base, linspace(start, stop, num, endpoint))  # type: ignore[no-any-return]
+    return call("power", base, linspace(start, stop, num, endpoint))
 
 
 @implements("geomspace")
@@ -188,7 +199,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True) -> Ar
 def eye(N: Any, M: Any = None, k: int = 0, dtype: Any = None, order: str = "C", **_: Any) -> Array:
     rows, columns = as_size(N), as_size(N if M is None else M)
     i, j = wrap(iota(rows)), wrap(iota(columns))
-    return (j - i[:, None] == k).astype(as_dtype(dtype, FLOAT64))  # type: ignore[no-any-return]
+    return elementwise("eq", j - i[:, None], k).astype(as_dtype(dtype, FLOAT64))
 
 
 @implements("identity")
@@ -200,7 +211,7 @@ def identity(n: Any, dtype: Any = None, **_: Any) -> Array:
 def tri(N: Any, M: Any = None, k: int = 0, dtype: Any = None, **_: Any) -> Array:
     rows, columns = as_size(N), as_size(N if M is None else M)
     i, j = wrap(iota(rows)), wrap(iota(columns))
-    return (j - i[:, None] <= k).astype(as_dtype(dtype, FLOAT64))  # type: ignore[no-any-return]
+    return (j - i[:, None] <= k).astype(as_dtype(dtype, FLOAT64))
 
 
 @implements("meshgrid")
@@ -211,7 +222,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     for axis, x in enumerate(arrays):
         place = {0: 1, 1: 0}.get(axis, axis) if indexing == "xy" and rank > 1 else axis
         grids.append(x.reshape([1] * place + [x.shape[0]] + [1] * (rank - 1 - place)))
-    return tuple(grids) if sparse else tuple(FUNCTIONS["broadcast_arrays"](*grids))
+    return tuple(grids) if sparse else tuple(call("broadcast_arrays", *grids))
 
 
 @implements("array", "asarray", "asanyarray", "ascontiguousarray")
@@ -229,7 +240,7 @@ def array(object: Any, dtype: Any = None, copy: bool | None = None, order: str =
         )
     if dtype is not None:
         found = found.astype(dtype)
-    return found.copy() if found is object else found  # type: ignore[no-any-return]
+    return found.copy() if found is object else found
 
 
 FUNCTIONS["asarray"] = FUNCTIONS["asanyarray"] = lambda a, dtype=None, **_: (
@@ -246,7 +257,7 @@ def contains_traced(value: Any) -> bool:
 
 def _stacked(rows: Any) -> Array:
     parts = [array(r) if isinstance(r, (list, tuple)) else r for r in rows]
-    return FUNCTIONS["stack"]([as_array(p) if not _is_number(p) else p for p in parts])  # type: ignore[no-any-return]
+    return call("stack", [as_array(p) if not _is_number(p) else p for p in parts])
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from . import express
 from .dim import Dim, Shape, Size
 from .dtype import BOOL, INT64
 from .node import Node, constant, make
-from .op import Concatenate, Gather, Insert, Iota, Reverse, Scalar, Scatter, SizeOf
+from .op import Concatenate, Const, Gather, Insert, Iota, Reverse, Scalar, Scatter, SizeOf
 from .where import error
 
 
@@ -240,7 +240,7 @@ def never_negative(node: Node, nonnegative: frozenset[Node]) -> bool:
                 stack.extend(n.args)
             case Scalar("floordiv") | Scalar("mod") | Scalar("maximum") | Scalar("where"):
                 return False
-            case _ if hasattr(n.op, "data"):
+            case Const():
                 if bool((n.op.value < 0).any()):
                     return False
             case _ if _is_view(n):

@@ -75,37 +75,34 @@ def kind_of(value: Any) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType] | str:
-    """The primitive that computes NumPy's ``name`` and the type to which its operands are converted; or
-    what is wrong.
-    """
+def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType, str]:
+    """The primitive that computes NumPy's ``name``, the type its operands are converted to, and what is wrong."""
     if name in _LOGICAL:
-        return name, BOOL
+        return name, BOOL, ""
     primitive = PRIMITIVES[name]
     operands = kinds[1:] if name == "where" else kinds[primitive.literals :]
     dtype = common_dtype(operands)
     if dtype == BOOL and name in _ON_BOOLS:
-        return _ON_BOOLS[name], BOOL
+        return _ON_BOOLS[name], BOOL, ""
     shown = _NAMES.get(name, name)
     if dtype == BOOL and name in ("sub", "neg"):
-        return f"{shown} of booleans: use np.logical_xor or np.logical_not, or convert them with .astype(int)"
+        advice = "use np.logical_xor or np.logical_not, or convert them with .astype(int)"
+        return name, dtype, f"{shown} of booleans: {advice}"
     if primitive.result in ("float", "complex"):
         dtype = inexact_of(dtype)
     if dtype == BOOL and "b" not in primitive.accepts:
         dtype = INT64
-    if dtype.kind not in primitive.accepts:
-        return f"{shown} does not take {_KIND[dtype.kind]}"
-    return name, dtype
+    fits = dtype.kind in primitive.accepts
+    return name, dtype, "" if fits else f"{shown} does not take {_KIND[dtype.kind]}"
 
 
 def apply(name: str, *operands: Any) -> Node:
-    """A primitive of nodes and Python numbers, converted and broadcast as NumPy's ufunc of that meaning
-    does.
-    """
-    found = _plan(name, tuple([v.type.dtype if type(v) is Node else type(v) for v in operands]))
-    if type(found) is str:
-        raise error(TypeError, found)
-    primitive, dtype = found
+    """A primitive of nodes and Python numbers, converted and broadcast as by NumPy's ufunc of that meaning."""
+    primitive, dtype, wrong = _plan(
+        name, tuple([v.type.dtype if type(v) is Node else type(v) for v in operands])
+    )
+    if wrong:
+        raise error(TypeError, wrong)
     nodes = []
     for value in operands:
         if type(value) is not Node:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from . import dim as dims
 from . import express
-from .array import FUNCTIONS, Array, as_array, as_node, elementwise, implements, wrap
+from .array import Array, as_array, as_node, call, elementwise, implements, wrap
 from .dtype import inexact_of, promote
 from .node import Node, make, results
 from .op import Linalg
@@ -43,7 +43,7 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Array:
     triangle of a.
     """
     factor = wrap(make(Linalg("cholesky"), (_square(a),)))
-    return FUNCTIONS["matrix_transpose"](factor).conj() if upper else factor  # type: ignore[no-any-return]
+    return call("matrix_transpose", factor).conj() if upper else factor
 
 
 def _system(a: Any, b: Any, op: Linalg) -> Array:
@@ -152,21 +152,21 @@ def _vector_norm(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
     axes = axes_of(axis, x.ndim)
 
     def total(values: Array) -> Array:
-        return values.sum(axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+        return values.sum(axis=axes, keepdims=keepdims)
 
     if ord == 2:
         return elementwise("sqrt", total(abs_squared(x)))
     if ord == 1:
         return total(abs(x))
     if ord == math.inf:
-        return abs(x).max(axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+        return abs(x).max(axis=axes, keepdims=keepdims)
     if ord == -math.inf:
-        return abs(x).min(axis=axes, keepdims=keepdims)  # type: ignore[no-any-return]
+        return abs(x).min(axis=axes, keepdims=keepdims)
     if ord == 0:
         return total((x != 0).astype(x.real.dtype))
     if isinstance(ord, str):
         raise error(ValueError, f"Invalid norm order {ord!r} for vectors")
-    return FUNCTIONS["power"](total(FUNCTIONS["power"](abs(x), ord)), 1.0 / ord)  # type: ignore[no-any-return]
+    return call("power", total(call("power", abs(x), ord)), 1.0 / ord)
 
 
 def _matrix_norm(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
@@ -180,4 +180,4 @@ def _matrix_norm(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
     summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = abs(x).sum(axis=summed, keepdims=True)
     found = sums.max(axis=kept, keepdims=True) if ord > 0 else sums.min(axis=kept, keepdims=True)
-    return found if keepdims else FUNCTIONS["squeeze"](found, (rows, columns))  # type: ignore[no-any-return]
+    return found if keepdims else call("squeeze", found, (rows, columns))

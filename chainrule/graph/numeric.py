@@ -11,14 +11,13 @@ from typing import Any, Final
 import numpy as np
 
 from . import express, lift
-from .array import FUNCTIONS, Array, as_array, as_node, elementwise, implements, operand, wrap
+from .array import Array, as_array, as_node, call, elementwise, implements, operand, wrap
 from .creation import as_size
 from .dim import Size
 from .dtype import BOOL, FLOAT64, INT64, inexact_of, is_complex, is_float, promote
 from .node import Node, make
 from .op import Scatter, Sort
 from .shapes import axes_of, axis_of, common, concatenate
-from .ufuncs import UFUNCS
 from .where import error
 
 EPSILON: Final = float(np.finfo(np.float64).eps)
@@ -63,13 +62,13 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Ar
     values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
     default = values.pop() if len(values) == len(conditions) + 1 else 0
     found = (
-        FUNCTIONS["full_like"](x, 0)
+        call("full_like", x, 0)
         if not isinstance(default, Array) and default == 0
         else where(True, default, x)
     )
     for condition, value in zip(conditions, values, strict=True):  # the last one that holds counts
         found = where(condition, value, found)
-    return found.astype(x.dtype)  # type: ignore[no-any-return]
+    return found.astype(x.dtype)
 
 
 @implements("clip")
@@ -93,11 +92,11 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         parts = [nan_to_num(p, True, nan, posinf, neginf) for p in (array.real, array.imag)]
         return elementwise("complex", *parts)
     if not is_float(array.dtype):
-        return array.copy()  # type: ignore[no-any-return]
+        return array.copy()
     limits = np.finfo(array.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
-    found = where(UFUNCS["isnan"](array), nan, array)
+    found = where(call("isnan", array), nan, array)
     return where(array == math.inf, high, where(array == -math.inf, low, found))
 
 
@@ -105,14 +104,14 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
 def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Array:
     """As ``np.isclose``."""
     x, y = as_array(a) * 1.0, as_array(b) * 1.0
-    near = (abs(x - y) <= atol + rtol * abs(y)) & UFUNCS["isfinite"](y) | (x == y)
-    return near | (UFUNCS["isnan"](x) & UFUNCS["isnan"](y)) if equal_nan else near  # type: ignore[no-any-return]
+    near = (abs(x - y) <= atol + rtol * abs(y)) & call("isfinite", y) | (x == y)
+    return elementwise("logical_or", near, call("isnan", x) & call("isnan", y)) if equal_nan else near
 
 
 @implements("allclose")
 def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Array:
     """``np.allclose`` as a traced boolean."""
-    return isclose(a, b, rtol, atol, equal_nan).all()  # type: ignore[no-any-return]
+    return isclose(a, b, rtol, atol, equal_nan).all()
 
 
 @implements("array_equal")
@@ -123,17 +122,17 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
 
 @implements("isneginf")
 def isneginf(x: Any) -> Array:
-    return as_array(x) == -math.inf  # type: ignore[no-any-return]
+    return elementwise("eq", x, -math.inf)
 
 
 @implements("isposinf")
 def isposinf(x: Any) -> Array:
-    return as_array(x) == math.inf  # type: ignore[no-any-return]
+    return elementwise("eq", x, math.inf)
 
 
 @implements("isreal")
 def isreal(x: Any) -> Array:
-    return as_array(x).imag == 0  # type: ignore[no-any-return]
+    return elementwise("eq", as_array(x).imag, 0)
 
 
 @implements("iscomplexobj")
@@ -165,17 +164,17 @@ def angle(z: Any, deg: bool = False) -> Array:
     """As ``np.angle``."""
     z = as_array(z)
     found = elementwise("atan2", z.imag, z.real)
-    return UFUNCS["rad2deg"](found) if deg else found  # type: ignore[no-any-return]
+    return call("rad2deg", found) if deg else found
 
 
 @implements("real")
 def real(val: Any) -> Array:
-    return as_array(val).real  # type: ignore[no-any-return]
+    return as_array(val).real
 
 
 @implements("imag")
 def imag(val: Any) -> Array:
-    return as_array(val).imag  # type: ignore[no-any-return]
+    return as_array(val).imag
 
 
 @implements("round", "around")
@@ -184,18 +183,18 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Array:
     x = as_array(a)
     if not (is_float(x.dtype) or is_complex(x.dtype)):
         if decimals >= 0:
-            return x.copy()  # type: ignore[no-any-return]
-        scale = 10**-decimals
-        return (UFUNCS["rint"](x / scale) * scale).astype(x.dtype)  # type: ignore[no-any-return]
+            return x.copy()
+        scale: int = 10**-decimals
+        return (call("rint", x / scale) * scale).astype(x.dtype)
     if decimals == 0:
-        return UFUNCS["rint"](x)  # type: ignore[no-any-return]
-    scale = 10 ** abs(decimals)
-    return UFUNCS["rint"](x * scale) / scale if decimals > 0 else UFUNCS["rint"](x / scale) * scale  # type: ignore[no-any-return]
+        return call("rint", x)
+    scale = 10 ** builtins.abs(decimals)
+    return call("rint", x * scale) / scale if decimals > 0 else call("rint", x / scale) * scale
 
 
 @implements("fix")
 def fix(x: Any, out: Any = None) -> Array:
-    return UFUNCS["trunc"](x)  # type: ignore[no-any-return]
+    return call("trunc", x)
 
 
 # --- samples ------------------------------------------------------------------------------------------------
@@ -206,14 +205,14 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """As ``np.diff``."""
     x = as_array(a)
     at = axis_of(axis, x.ndim)
-    ends = []
+    ends: list[list[Array]] = []
     for end in (prepend, append):
         if end is None:
             ends.append([])
             continue
         value = as_array(end)
         if value.ndim == 0:
-            value = FUNCTIONS["broadcast_to"](value, (*x.shape[:at], 1, *x.shape[at + 1 :]))
+            value = call("broadcast_to", value, (*x.shape[:at], 1, *x.shape[at + 1 :]))
         ends.append([value])
     x = concatenate([*ends[0], x, *ends[1]], at) if ends[0] or ends[1] else x
     for _ in range(n):
@@ -225,7 +224,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
 @implements("ediff1d")
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     x = diff(as_array(ary).ravel())
-    parts = [FUNCTIONS["atleast_1d"](p) for p in (to_begin, x, to_end) if p is not None]
+    parts = [call("atleast_1d", p) for p in (to_begin, x, to_end) if p is not None]
     return concatenate(parts) if len(parts) > 1 else x
 
 
@@ -278,25 +277,28 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
         if points.ndim == 1:
             widths = widths.reshape([-1 if i == at else 1 for i in range(values.ndim)])
     means = (values[_all(at, slice(1, None))] + values[_all(at, slice(None, -1))]) / 2.0
-    return (widths * means).sum(axis=at)  # type: ignore[no-any-return]
+    return elementwise("mul", widths, means).sum(axis=at)
 
 
 @implements("polyval")
 def polyval(p: Any, x: Any) -> Array:
     """As ``np.polyval``: Horner's scheme, highest power first."""
     coefficients = as_array(p)
-    found: Any = FUNCTIONS["zeros_like"](x)
+    found = call("zeros_like", x)
     for i in range(len(coefficients)):
         found = found * x + coefficients[i]
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @implements("vander")
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     """As ``np.vander``."""
     x = as_array(x)
-    powers = np.arange(as_size(x.shape[0] if N is None else N))
-    return UFUNCS["power"](x[:, None], powers if increasing else powers[::-1].copy())  # type: ignore[no-any-return]
+    count = as_size(x.shape[0] if N is None else N)
+    if isinstance(count, Size):
+        raise error(TypeError, "np.vander needs a known number of columns")
+    powers = np.arange(count)
+    return call("power", x[:, None], powers if increasing else powers[::-1].copy())
 
 
 @implements("convolve")
@@ -311,16 +313,16 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Array:
     if isinstance(kernel.shape[0], Size):
         raise error(TypeError, "np.convolve needs one array of known size")
     width, length = kernel.shape[0], x.shape[0]
-    padded = FUNCTIONS["pad"](x, width - 1)
+    padded = call("pad", x, width - 1)
     total = length + width - 1
     found: Any = 0
     for k in range(width):
         found = found + kernel[k] * padded[slice(width - 1 - k, width - 1 - k + total)]
     if mode == "full":
-        return found  # type: ignore[no-any-return]
+        return found
     if mode == "same":
-        return found[slice((width - 1) // 2, (width - 1) // 2 + length)]  # type: ignore[no-any-return]
-    return found[slice(width - 1, length)]  # type: ignore[no-any-return]
+        return found[slice((width - 1) // 2, (width - 1) // 2 + length)]
+    return found[slice(width - 1, length)]
 
 
 @implements("correlate")
@@ -332,15 +334,15 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Array:
 @implements("cov")
 def cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None) -> Array:
     """As ``np.cov`` without weights."""
-    x = FUNCTIONS["atleast_2d"](m) * 1.0
+    x = call("atleast_2d", m) * 1.0
     x = x.T if not rowvar and x.shape[0] != 1 else x
     if y is not None:
-        other = FUNCTIONS["atleast_2d"](y) * 1.0
+        other = call("atleast_2d", y) * 1.0
         x = concatenate([x, other.T if not rowvar and other.shape[0] != 1 else other])
     less = ddof if ddof is not None else (0 if bias else 1)
-    count = FUNCTIONS["sum"](FUNCTIONS["ones"](x.shape[-1]))
+    count = call("sum", call("ones", x.shape[-1]))
     centred = x - x.mean(axis=1, keepdims=True)
-    return FUNCTIONS["squeeze"](FUNCTIONS["matmul"](centred, centred.T.conj()) / (count - less))  # type: ignore[no-any-return]
+    return call("squeeze", call("matmul", centred, centred.T.conj()) / (count - less))
 
 
 @implements("corrcoef")
@@ -348,8 +350,8 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Array:
     """As ``np.corrcoef``."""
     c = cov(x, y, rowvar)
     if c.ndim == 0:
-        return c / c  # type: ignore[no-any-return]
-    d = elementwise("sqrt", FUNCTIONS["diag"](c).real)
+        return c / c
+    d = elementwise("sqrt", call("diag", c).real)
     return clip(c / d[:, None] / d, -1, 1)
 
 
@@ -389,7 +391,7 @@ def median(
     if isinstance(n, Size):
         raise error(TypeError, f"np.median along an axis whose size {n} is not known while tracing")
     found = ordered[_all(at, slice((n - 1) // 2, n // 2 + 1))].mean(axis=at, keepdims=keepdims)
-    nan = UFUNCS["isnan"](x).any(axis=axis, keepdims=keepdims)
+    nan = call("isnan", x).any(axis=axis, keepdims=keepdims)
     found = found.reshape([1] * x.ndim) if keepdims and axis is None else found
     return where(nan, math.nan, found)
 
@@ -403,15 +405,15 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Arra
     below: Callable[[Any, Any], Any] = (lambda t, x: t < x) if side == "left" else (lambda t, x: t <= x)
     n = table.shape[0]
     if isinstance(n, Size):
-        return below(table, value[..., None]).sum(axis=-1)  # type: ignore[no-any-return]
-    found: Any = FUNCTIONS["zeros"](value.shape, INT64)
+        return call("sum", below(table, value[..., None]), axis=-1)
+    found = call("zeros", value.shape, INT64)
     step = 1 << max(n.bit_length() - 1, 0)
     while step and n:
         end = found + step
-        inside = (end <= n) & below(table[FUNCTIONS["minimum"](end, n) - 1], value)
+        inside = (end <= n) & below(table[call("minimum", end, n) - 1], value)
         found = where(inside, end, found)
         step >>= 1
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @implements("digitize")
@@ -453,9 +455,9 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Array:
         if i == at:
             index.append(places)
         else:
-            own = FUNCTIONS["arange"](size).reshape([-1 if j == i else 1 for j in range(x.ndim)])
+            own = call("arange", size).reshape([-1 if j == i else 1 for j in range(x.ndim)])
             index.append(own)
-    return x[tuple(index)]  # type: ignore[no-any-return]
+    return x[tuple(index)]
 
 
 @implements("bincount")
@@ -469,6 +471,6 @@ def bincount(x: Any, weights: Any = None, minlength: Any = 0) -> Array:
         raise error(TypeError, "np.bincount of traced values needs minlength=, the number of bins")
     values = as_array(1 if weights is None else weights)
     dtype = INT64 if weights is None else promote(values.dtype, FLOAT64)
-    node: Node = as_node(FUNCTIONS["broadcast_to"](values.astype(dtype), places.shape))
-    base = as_node(FUNCTIONS["zeros"]((length,), dtype))
+    node: Node = as_node(call("broadcast_to", values.astype(dtype), places.shape))
+    base = as_node(call("zeros", (length,), dtype))
     return wrap(make(Scatter((0,), "add"), (base, node, express.cast(as_node(places), INT64))))

@@ -5,7 +5,7 @@ name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 
 class Operations:
@@ -13,136 +13,136 @@ class Operations:
 
     __slots__ = ()
 
-    def _binary(self, name: str, a: Any, b: Any) -> Any:
+    def _binary(self, name: str, a: Any, b: Any) -> Self:
         """The primitive ``name`` of two operands, NotImplemented where one is no number or array."""
         raise AssertionError
 
-    def _unary(self, name: str) -> Any:
+    def _unary(self, name: str) -> Self:
         """The primitive ``name`` of this array."""
         raise AssertionError
 
-    def _operator(self, name: str, a: Any, b: Any) -> Any:
+    def _operator(self, name: str, a: Any, b: Any) -> Self:
         """The function ``name`` of two operands, NotImplemented where one is no number or array."""
         raise AssertionError
 
-    def _function(self, name: str, *args: Any, **kwargs: Any) -> Any:
+    def _function(self, name: str, *args: Any, **kwargs: Any) -> Self:
         """NumPy's function ``name`` with this array as first argument."""
         raise AssertionError
 
-    def _in_place(self, value: Any) -> Any:
+    def _in_place(self, value: Any) -> Self:
         """This array with its elements replaced by those of ``value``."""
         raise AssertionError
 
     # --- arithmetic ---
 
-    def __add__(self, other: Any) -> Any:
+    def __add__(self, other: Any) -> Self:
         return self._binary("add", self, other)
 
-    def __radd__(self, other: Any) -> Any:
+    def __radd__(self, other: Any) -> Self:
         return self._binary("add", other, self)
 
-    def __sub__(self, other: Any) -> Any:
+    def __sub__(self, other: Any) -> Self:
         return self._binary("sub", self, other)
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Any) -> Self:
         return self._binary("sub", other, self)
 
-    def __mul__(self, other: Any) -> Any:
+    def __mul__(self, other: Any) -> Self:
         return self._binary("mul", self, other)
 
-    def __rmul__(self, other: Any) -> Any:
+    def __rmul__(self, other: Any) -> Self:
         return self._binary("mul", other, self)
 
-    def __truediv__(self, other: Any) -> Any:
+    def __truediv__(self, other: Any) -> Self:
         return self._binary("div", self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
+    def __rtruediv__(self, other: Any) -> Self:
         return self._binary("div", other, self)
 
-    def __floordiv__(self, other: Any) -> Any:
+    def __floordiv__(self, other: Any) -> Self:
         return self._binary("floordiv", self, other)
 
-    def __rfloordiv__(self, other: Any) -> Any:
+    def __rfloordiv__(self, other: Any) -> Self:
         return self._binary("floordiv", other, self)
 
-    def __mod__(self, other: Any) -> Any:
+    def __mod__(self, other: Any) -> Self:
         return self._binary("mod", self, other)
 
-    def __rmod__(self, other: Any) -> Any:
+    def __rmod__(self, other: Any) -> Self:
         return self._binary("mod", other, self)
 
-    def __divmod__(self, other: Any) -> Any:
+    def __divmod__(self, other: Any) -> tuple[Self, Self]:
         return self // other, self % other
 
-    def __rdivmod__(self, other: Any) -> Any:
+    def __rdivmod__(self, other: Any) -> tuple[Self, Self]:
         return other // self, other % self
 
-    def __pow__(self, other: Any) -> Any:
+    def __pow__(self, other: Any) -> Self:
         return self._operator("power", self, other)
 
-    def __rpow__(self, other: Any) -> Any:
+    def __rpow__(self, other: Any) -> Self:
         return self._operator("power", other, self)
 
-    def __matmul__(self, other: Any) -> Any:
+    def __matmul__(self, other: Any) -> Self:
         return self._operator("matmul", self, other)
 
-    def __rmatmul__(self, other: Any) -> Any:
+    def __rmatmul__(self, other: Any) -> Self:
         return self._operator("matmul", other, self)
 
-    def __neg__(self) -> Any:
+    def __neg__(self) -> Self:
         return self._unary("neg")
 
-    def __pos__(self) -> Any:
+    def __pos__(self) -> Self:
         return self._function("positive")
 
-    def __abs__(self) -> Any:
+    def __abs__(self) -> Self:
         return self._unary("abs")
 
-    def __invert__(self) -> Any:
+    def __invert__(self) -> Self:
         return self._unary("bitwise_not")
 
-    def __and__(self, other: Any) -> Any:
+    def __and__(self, other: Any) -> Self:
         return self._binary("bitwise_and", self, other)
 
-    def __rand__(self, other: Any) -> Any:
+    def __rand__(self, other: Any) -> Self:
         return self._binary("bitwise_and", other, self)
 
-    def __or__(self, other: Any) -> Any:
+    def __or__(self, other: Any) -> Self:
         return self._binary("bitwise_or", self, other)
 
-    def __ror__(self, other: Any) -> Any:
+    def __ror__(self, other: Any) -> Self:
         return self._binary("bitwise_or", other, self)
 
-    def __xor__(self, other: Any) -> Any:
+    def __xor__(self, other: Any) -> Self:
         return self._binary("bitwise_xor", self, other)
 
-    def __rxor__(self, other: Any) -> Any:
+    def __rxor__(self, other: Any) -> Self:
         return self._binary("bitwise_xor", other, self)
 
-    def __lshift__(self, other: Any) -> Any:
+    def __lshift__(self, other: Any) -> Self:
         return self._binary("shift_left", self, other)
 
-    def __rlshift__(self, other: Any) -> Any:
+    def __rlshift__(self, other: Any) -> Self:
         return self._binary("shift_left", other, self)
 
-    def __rshift__(self, other: Any) -> Any:
+    def __rshift__(self, other: Any) -> Self:
         return self._binary("shift_right", self, other)
 
-    def __rrshift__(self, other: Any) -> Any:
+    def __rrshift__(self, other: Any) -> Self:
         return self._binary("shift_right", other, self)
 
     # --- comparisons ---
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: Any) -> Self:
         return self._binary("lt", self, other)
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: Any) -> Self:
         return self._binary("le", self, other)
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Any) -> Self:
         return self._binary("gt", self, other)
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: Any) -> Self:
         return self._binary("ge", self, other)
 
     def __eq__(self, other: Any) -> Any:
@@ -153,58 +153,58 @@ class Operations:
 
     # --- in place ---
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Self:
         return self._in_place(self + other)
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Self:
         return self._in_place(self - other)
 
-    def __imul__(self, other: Any) -> Any:
+    def __imul__(self, other: Any) -> Self:
         return self._in_place(self * other)
 
-    def __itruediv__(self, other: Any) -> Any:
+    def __itruediv__(self, other: Any) -> Self:
         return self._in_place(self / other)
 
-    def __ifloordiv__(self, other: Any) -> Any:
+    def __ifloordiv__(self, other: Any) -> Self:
         return self._in_place(self // other)
 
-    def __imod__(self, other: Any) -> Any:
+    def __imod__(self, other: Any) -> Self:
         return self._in_place(self % other)
 
-    def __ipow__(self, other: Any) -> Any:
+    def __ipow__(self, other: Any) -> Self:
         return self._in_place(self**other)
 
-    def __iand__(self, other: Any) -> Any:
+    def __iand__(self, other: Any) -> Self:
         return self._in_place(self & other)
 
-    def __ior__(self, other: Any) -> Any:
+    def __ior__(self, other: Any) -> Self:
         return self._in_place(self | other)
 
-    def __ixor__(self, other: Any) -> Any:
+    def __ixor__(self, other: Any) -> Self:
         return self._in_place(self ^ other)
 
     # --- methods ---
 
     @property
-    def T(self) -> Any:
+    def T(self) -> Self:
         """The axes in reversed order."""
         return self._function("transpose")
 
     @property
-    def mT(self) -> Any:
+    def mT(self) -> Self:
         """The last two axes exchanged."""
         return self._function("matrix_transpose")
 
     @property
-    def real(self) -> Any:
+    def real(self) -> Self:
         return self._unary("real")
 
     @property
-    def imag(self) -> Any:
+    def imag(self) -> Self:
         return self._unary("imag")
 
     @property
-    def flat(self) -> Any:
+    def flat(self) -> Self:
         """The elements in order, as a one-dimensional array."""
         return self._function("ravel")
 
@@ -213,104 +213,104 @@ class Operations:
         """``x.at[i].set(v)``, ``.add``, ``.multiply``, ``.min``, ``.max``, ``.get``: a changed copy."""
         return At(self._function)
 
-    def astype(self, dtype: Any, **kwargs: Any) -> Any:
+    def astype(self, dtype: Any, **kwargs: Any) -> Self:
         """The elements converted to another type."""
         return self._function("astype", dtype, **kwargs)
 
-    def copy(self, order: str = "C") -> Any:
+    def copy(self, order: str = "C") -> Self:
         """An array of its own, free to be written to."""
         return self._function("copy")
 
-    def conj(self) -> Any:
+    def conj(self) -> Self:
         return self._unary("conj")
 
-    def conjugate(self) -> Any:
+    def conjugate(self) -> Self:
         return self._unary("conj")
 
-    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+    def reshape(self, *shape: Any, **kwargs: Any) -> Self:
         return self._function("reshape", shape[0] if len(shape) == 1 else shape, **kwargs)
 
-    def transpose(self, *axes: Any) -> Any:
+    def transpose(self, *axes: Any) -> Self:
         return self._function(
             "transpose", axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
         )
 
-    def flatten(self, order: str = "C") -> Any:
+    def flatten(self, order: str = "C") -> Self:
         return self._function("ravel", order=order).copy()
 
-    def ravel(self, order: str = "C") -> Any:
+    def ravel(self, order: str = "C") -> Self:
         return self._function("ravel", order=order)
 
-    def sum(self, axis: Any = None, **kwargs: Any) -> Any:
+    def sum(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("sum", axis=axis, **kwargs)
 
-    def mean(self, axis: Any = None, **kwargs: Any) -> Any:
+    def mean(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("mean", axis=axis, **kwargs)
 
-    def var(self, axis: Any = None, **kwargs: Any) -> Any:
+    def var(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("var", axis=axis, **kwargs)
 
-    def std(self, axis: Any = None, **kwargs: Any) -> Any:
+    def std(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("std", axis=axis, **kwargs)
 
-    def min(self, axis: Any = None, **kwargs: Any) -> Any:
+    def min(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("min", axis=axis, **kwargs)
 
-    def max(self, axis: Any = None, **kwargs: Any) -> Any:
+    def max(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("max", axis=axis, **kwargs)
 
-    def prod(self, axis: Any = None, **kwargs: Any) -> Any:
+    def prod(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("prod", axis=axis, **kwargs)
 
-    def any(self, axis: Any = None, **kwargs: Any) -> Any:
+    def any(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("any", axis=axis, **kwargs)
 
-    def all(self, axis: Any = None, **kwargs: Any) -> Any:
+    def all(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("all", axis=axis, **kwargs)
 
-    def argmin(self, axis: Any = None, **kwargs: Any) -> Any:
+    def argmin(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("argmin", axis=axis, **kwargs)
 
-    def argmax(self, axis: Any = None, **kwargs: Any) -> Any:
+    def argmax(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("argmax", axis=axis, **kwargs)
 
-    def cumsum(self, axis: Any = None, **kwargs: Any) -> Any:
+    def cumsum(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("cumsum", axis=axis, **kwargs)
 
-    def cumprod(self, axis: Any = None, **kwargs: Any) -> Any:
+    def cumprod(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("cumprod", axis=axis, **kwargs)
 
-    def squeeze(self, axis: Any = None, **kwargs: Any) -> Any:
+    def squeeze(self, axis: Any = None, **kwargs: Any) -> Self:
         return self._function("squeeze", axis=axis, **kwargs)
 
-    def dot(self, other: Any) -> Any:
+    def dot(self, other: Any) -> Self:
         return self._function("dot", other)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Any:
+    def swapaxes(self, axis1: int, axis2: int) -> Self:
         return self._function("swapaxes", axis1, axis2)
 
-    def clip(self, min: Any = None, max: Any = None) -> Any:
+    def clip(self, min: Any = None, max: Any = None) -> Self:
         return self._function("clip", min, max)
 
-    def round(self, decimals: int = 0) -> Any:
+    def round(self, decimals: int = 0) -> Self:
         return self._function("round", decimals)
 
-    def take(self, indices: Any, axis: int | None = None) -> Any:
+    def take(self, indices: Any, axis: int | None = None) -> Self:
         return self._function("take", indices, axis)
 
-    def repeat(self, repeats: Any, axis: int | None = None) -> Any:
+    def repeat(self, repeats: Any, axis: int | None = None) -> Self:
         return self._function("repeat", repeats, axis)
 
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
         return self._function("diagonal", offset, axis1, axis2)
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Self:
         return self._function("trace", offset, axis1, axis2)
 
-    def argsort(self, axis: int = -1, **kwargs: Any) -> Any:
+    def argsort(self, axis: int = -1, **kwargs: Any) -> Self:
         return self._function("argsort", axis, **kwargs)
 
-    def searchsorted(self, v: Any, side: str = "left") -> Any:
+    def searchsorted(self, v: Any, side: str = "left") -> Self:
         return self._function("searchsorted", v, side)
 
 

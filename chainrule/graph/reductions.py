@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from . import dim as dims
 from . import express, lift
-from .array import FUNCTIONS, Array, as_array, as_node, elementwise, implements, wrap
+from .array import Array, as_array, as_node, call, elementwise, implements, wrap
 from .creation import as_dtype, lift_size
 from .dim import Dim, Size
 from .dtype import BOOL, INT64, DType, inexact_of, is_complex, is_float
@@ -75,7 +76,7 @@ def _reduced(
 
 def _as_stacked(a: Any) -> Any:
     """Lists of values as one array (``np.sum([x, y])``), generators as lists."""
-    return FUNCTIONS["array"](a) if isinstance(a, (list, tuple)) else a
+    return call("array", a) if isinstance(a, (list, tuple)) else a
 
 
 @implements("max", "amax")
@@ -119,7 +120,7 @@ def _extreme(
 
 @implements("ptp")
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Array:
-    return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)  # type: ignore[no-any-return]
+    return max(a, axis, out, keepdims) - min(a, axis, out, keepdims)
 
 
 @implements("any")
@@ -162,7 +163,7 @@ def _position(kind: Any, a: Any, axis: Any, out: Any, keepdims: bool) -> Array:
         raise error(ValueError, f"attempt to get {kind} of an empty sequence")
     if axis is None:
         found = wrap(make(Reduce(kind, (0,)), (as_node(x.ravel()),)))
-        return found.reshape((1,) * rank) if keepdims else found  # type: ignore[no-any-return]
+        return found.reshape((1,) * rank) if keepdims else found
     at = axis_of(axis, rank)
     return _kept(make(Reduce(kind, (at,)), (as_node(x),)), (at,), keepdims)
 
@@ -189,7 +190,7 @@ def mean(
     x = x.astype(as_dtype(dtype, inexact_of(x.dtype)))
     axes = axes_of(axis, x.ndim)
     total = sum(x, axis, keepdims=keepdims, where=where)
-    return total / _selected(x, axes, keepdims, where, 0)  # type: ignore[no-any-return]
+    return elementwise("div", total, _selected(x, axes, keepdims, where, 0))
 
 
 def _selected(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any, ddof: Any) -> Any:
@@ -199,10 +200,10 @@ def _selected(x: Array, axes: tuple[int, ...], keepdims: bool, where: Any, ddof:
         if isinstance(ddof, int):
             size = dims.maximum(size - ddof, 0)
             return as_number(size) if isinstance(size, int) else as_array(as_number(size)).astype(_real(x))
-        return FUNCTIONS["maximum"](as_number(size) - ddof, 0.0)
-    chosen = FUNCTIONS["broadcast_to"](as_array(where), x.shape)
+        return call("maximum", as_number(size) - ddof, 0.0)
+    chosen = call("broadcast_to", as_array(where), x.shape)
     number = sum(chosen, axes, keepdims=keepdims).astype(_real(x))
-    return FUNCTIONS["maximum"](number - ddof, 0.0)
+    return call("maximum", number - ddof, 0.0)
 
 
 def _real(x: Array) -> DType:
@@ -223,7 +224,8 @@ def var(
     centre = _mean(x, axes, where) if mean is None else mean
     distance = x - centre
     squares = abs_squared(distance)
-    return sum(squares, axes, keepdims=keepdims, where=where) / _selected(x, axes, keepdims, where, ddof)  # type: ignore[no-any-return]
+    total = sum(squares, axes, keepdims=keepdims, where=where)
+    return elementwise("div", total, _selected(x, axes, keepdims, where, ddof))
 
 
 def _mean(x: Array, axes: tuple[int, ...], where: Any) -> Array:
@@ -232,7 +234,7 @@ def _mean(x: Array, axes: tuple[int, ...], where: Any) -> Array:
 
 def abs_squared(x: Array) -> Array:
     """|x|² without a root."""
-    return x.real * x.real + x.imag * x.imag if is_complex(x.dtype) else x * x  # type: ignore[no-any-return]
+    return x.real * x.real + x.imag * x.imag if is_complex(x.dtype) else x * x
 
 
 @implements("std")
@@ -258,7 +260,7 @@ def average(
     if weights is None:
         found = mean(x, axis, keepdims=keepdims)
         size = as_array(as_number(count(x, axes_of(axis, x.ndim)))).astype(found.dtype)
-        return (found, FUNCTIONS["broadcast_to"](size, found.shape)) if returned else found
+        return (found, call("broadcast_to", size, found.shape)) if returned else found
     w = as_array(weights)
     if w.shape != x.shape:
         if w.ndim != 1 or axis is None or isinstance(axis, tuple):
@@ -266,9 +268,9 @@ def average(
         w = w.reshape([-1 if i == axis_of(axis, x.ndim) else 1 for i in range(x.ndim)])
     if not (is_float(x.dtype) or is_complex(x.dtype)):
         x = x.astype(np.float64)
-    total = sum(FUNCTIONS["broadcast_to"](w, x.shape), axis, keepdims=keepdims)
+    total = sum(call("broadcast_to", w, x.shape), axis, keepdims=keepdims)
     found = sum(x * w, axis, keepdims=keepdims) / total
-    return (found, FUNCTIONS["broadcast_to"](total.astype(found.dtype), found.shape)) if returned else found
+    return (found, call("broadcast_to", total.astype(found.dtype), found.shape)) if returned else found
 
 
 # --- ignoring NaN -------------------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ def average(
 
 def _without_nan(a: Any, value: Any) -> tuple[Array, Array]:
     x = as_array(a)
-    missing = FUNCTIONS["isnan"](x)
+    missing = call("isnan", x)
     return elementwise("where", missing, value, x), ~missing
 
 
@@ -295,7 +297,7 @@ def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
     filled, present = _without_nan(a, 0)
     return sum(filled, axis, dtype, out, keepdims) / sum(present, axis, keepdims=keepdims).astype(
         filled.dtype
-    )  # type: ignore[no-any-return]
+    )
 
 
 @implements("nanmax")
@@ -308,10 +310,10 @@ def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) ->
     return _nan_extreme(min, a, math.inf, axis, out, keepdims)
 
 
-def _nan_extreme(function: Any, a: Any, neutral: float, axis: Any, out: Any, keepdims: bool) -> Array:
+def _nan_extreme(function: Callable[..., Array], a: Any, neutral: float, axis: Any, out: Any, keepdims: bool) -> Array:
     x = as_array(a)
     if not is_float(x.dtype):
-        return function(x, axis, out, keepdims)  # type: ignore[no-any-return]
+        return function(x, axis, out, keepdims)
     filled, present = _without_nan(x, neutral)
     found = function(filled, axis, out, keepdims)
     return elementwise("where", any(present, axis, keepdims=keepdims), found, math.nan)
@@ -358,8 +360,8 @@ def _with_initial(found: Array, axis: Any, wanted: bool, value: int) -> Array:
     if not wanted:
         return found
     at = axis_of(0 if axis is None else axis, found.ndim)
-    first = FUNCTIONS["full"]((*found.shape[:at], 1, *found.shape[at + 1 :]), value, found.dtype)
-    return FUNCTIONS["concatenate"]([first, found], at)  # type: ignore[no-any-return]
+    first = call("full", (*found.shape[:at], 1, *found.shape[at + 1 :]), value, found.dtype)
+    return call("concatenate", [first, found], at)
 
 
 @implements("cummax")
@@ -398,13 +400,13 @@ def logsumexp(
     if is_complex(x.dtype):
         raise error(TypeError, "logsumexp of complex numbers is not supported")
     if b is not None:
-        x, b = FUNCTIONS["broadcast_arrays"](x, as_array(b))
+        x, b = call("broadcast_arrays", x, as_array(b))
     axes = axes_of(axis, x.ndim)
     peak = _peak(x, axes)
     powers = elementwise("exp", x - peak)
     total = sum(powers if b is None else b * powers, axes, keepdims=True)
     found = elementwise("log", total) + peak
-    return found if keepdims else found.reshape([d for i, d in enumerate(x.shape) if i not in axes])  # type: ignore[no-any-return]
+    return found if keepdims else found.reshape([d for i, d in enumerate(x.shape) if i not in axes])
 
 
 @implements("softmax")
@@ -413,7 +415,7 @@ def softmax(x: Any, axis: Any = None) -> Array:
     x = as_array(x)
     axes = axes_of(axis, x.ndim)
     powers = elementwise("exp", x.astype(inexact_of(x.dtype)) - _peak(x * 1.0, axes))
-    return powers / sum(powers, axes, keepdims=True)  # type: ignore[no-any-return]
+    return powers / sum(powers, axes, keepdims=True)
 
 
 @implements("log_softmax")
@@ -422,4 +424,5 @@ def log_softmax(x: Any, axis: Any = None) -> Array:
     x = as_array(x)
     axes = axes_of(axis, x.ndim)
     shifted = x.astype(inexact_of(x.dtype)) - _peak(x * 1.0, axes)
-    return shifted - elementwise("log", sum(elementwise("exp", shifted), axes, keepdims=True))  # type: ignore[no-any-return]
+    total = sum(elementwise("exp", shifted), axes, keepdims=True)
+    return elementwise("sub", shifted, elementwise("log", total))

@@ -248,7 +248,7 @@ def concatenate(
         shapes = ", ".join(dims.show(n.shape) for n in nodes)
         raise error(ValueError, f"arrays of shapes {shapes} do not match outside of axis {at}")
     found = wrap(nodes[0] if len(nodes) == 1 else make(Concatenate(at), tuple(nodes)))
-    return found if dtype is None else found.astype(dtype)  # type: ignore[no-any-return]
+    return found if dtype is None else found.astype(dtype)
 
 
 @implements("stack")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import express, indexing, lift
-from .array import FUNCTIONS, Array, implements, node_of, operand, scope_of, view_of, wrap
+from .array import Array, call, implements, node_of, operand, scope_of, view_of, wrap
 from .dim import Dim, Shape, Size
 from .dtype import BOOL, is_complex
 from .node import Node
@@ -132,7 +132,7 @@ def _entry(entry: Any, shape: Shape, axis: int, scope: Scope) -> tuple[Any, ...]
         raise error(IndexError, "a boolean is no index")
     if isinstance(entry, (list, tuple)):
         if any(isinstance(e, Array) for e in entry):
-            return (node_of(FUNCTIONS["array"](entry)),)
+            return (node_of(call("array", entry)),)
         entry = np.asarray(entry, dtype=None if len(entry) else int)
     if isinstance(entry, np.ndarray):
         return _concrete_entry(entry, shape, axis, scope)
@@ -184,10 +184,10 @@ def take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
 
     x = as_array(a)
     if axis is None:
-        x, axis = FUNCTIONS["ravel"](x), 0
+        x, axis = call("ravel", x), 0
     axis = axis + x.ndim if axis < 0 else axis
     if mode == "wrap":
-        indices = FUNCTIONS["remainder"](indices, x.shape[axis])
+        indices = call("remainder", indices, x.shape[axis])
     if not isinstance(indices, (Array, int)):
         indices = np.asarray(indices)
-    return getitem(x, (*[slice(None)] * axis, indices))  # type: ignore[no-any-return]
+    return getitem(x, (*[slice(None)] * axis, indices))

@@ -1,4 +1,4 @@
-"""Pytrees over optree, as in JAX: None has no children, dicts go by sorted keys, dataclasses by registration."""
+"""Pytrees over optree, as in JAX: None has no children, dicts go by sorted keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .where import error
 
 Tree = Any
 TreeDef = optree.PyTreeSpec
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=type[Any])
 _NAMESPACE = "chainrule"
 
 
@@ -118,5 +118,6 @@ def register_dataclass(
     def join(aux: Any, children: Iterable[Any]) -> Any:
         return cls(**dict(zip(data, children, strict=True)), **dict(zip(meta, aux, strict=True)))
 
-    optree.register_pytree_node(cls, split, join, path_entry_type=optree.GetAttrEntry, namespace=_NAMESPACE)
+    register: Any = optree.register_pytree_node  # its stub asks for collections
+    register(cls, split, join, path_entry_type=optree.GetAttrEntry, namespace=_NAMESPACE)
     return cls

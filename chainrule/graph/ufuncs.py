@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .array import FUNCTIONS, Array, as_array, elementwise, implements, is_operand, operand
+from .array import FUNCTIONS, Array, as_array, call, elementwise, implements, is_operand, operand
 from .dtype import FLOAT64, canonical, is_complex, is_float, is_integer
 from .lift import apply, common_dtype, kind_of
 from .node import const_value
@@ -63,7 +63,7 @@ def ufunc(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 @ufunc("positive")
 def positive(x: Any) -> Array:
-    return as_array(x).copy()  # type: ignore[no-any-return]
+    return as_array(x).copy()
 
 
 @ufunc("power", "pow")
@@ -79,17 +79,17 @@ def power(x: Any, n: Any) -> Array:
 
 @ufunc("float_power")
 def float_power(x: Any, n: Any) -> Array:
-    return power(_double(x), _double(n))
+    return elementwise("pow", _double(x), _double(n))
 
 
 def _double(x: Any) -> Array:
     array = as_array(x)
-    return array if is_complex(array.dtype) else array.astype(FLOAT64)  # type: ignore[no-any-return]
+    return array if is_complex(array.dtype) else array.astype(FLOAT64)
 
 
 def _inexact(x: Any) -> Array:
     array = as_array(x)
-    return array if array.dtype.kind in "fc" else array.astype(FLOAT64)  # type: ignore[no-any-return]
+    return array if array.dtype.kind in "fc" else array.astype(FLOAT64)
 
 
 @ufunc("divmod")
@@ -145,7 +145,7 @@ def _test(primitive: str, of_exact: bool) -> Callable[[Any], Array]:
         array = as_array(x)
         if array.dtype.kind in "fc":
             return elementwise(primitive, array)
-        return FUNCTIONS["full_like"](array, of_exact, dtype=bool)  # type: ignore[no-any-return]
+        return call("full_like", array, of_exact, dtype=bool)
 
     return function
 
@@ -158,7 +158,7 @@ UFUNCS.update(
 @ufunc("signbit")
 def signbit(x: Any) -> Array:
     array = as_array(x)
-    return array < 0 if is_integer(array.dtype) else elementwise("signbit", _inexact(array))  # type: ignore[no-any-return]
+    return array < 0 if is_integer(array.dtype) else elementwise("signbit", _inexact(array))
 
 
 @ufunc("deg2rad", "radians")
@@ -180,7 +180,7 @@ def heaviside(x: Any, at_zero: Any) -> Array:
 
 @ufunc("logaddexp2")
 def logaddexp2(a: Any, b: Any) -> Array:
-    return elementwise("logaddexp", _inexact(a) * math.log(2), _inexact(b) * math.log(2)) / math.log(2)  # type: ignore[no-any-return]
+    return elementwise("logaddexp", _inexact(a) * math.log(2), _inexact(b) * math.log(2)) / math.log(2)
 
 
 @ufunc("ldexp")
@@ -190,12 +190,12 @@ def ldexp(x: Any, n: Any) -> Array:
 
 @ufunc("matmul")
 def _matmul(a: Any, b: Any) -> Any:
-    return FUNCTIONS["matmul"](a, b)
+    return call("matmul", a, b)
 
 
 @ufunc("vecdot")
 def vecdot(a: Any, b: Any) -> Any:
-    return FUNCTIONS["sum"](as_array(a).conj() * b, axis=-1)
+    return call("sum", as_array(a).conj() * b, axis=-1)
 
 
 # --- scipy.special, in terms of the primitives --------------------------------------------------------------
@@ -213,8 +213,8 @@ def polygamma(n: Any, x: Any) -> Array:
 
 @ufunc("betaln")
 def betaln(a: Any, b: Any) -> Array:
-    log_gamma = UFUNCS["gammaln"]
-    return log_gamma(a) + log_gamma(b) - log_gamma(as_array(a) + b)  # type: ignore[no-any-return]
+    total = elementwise("gammaln", as_array(a) + b)
+    return elementwise("gammaln", a) + elementwise("gammaln", b) - total
 
 
 @ufunc("beta")
@@ -243,7 +243,7 @@ def rel_entr(x: Any, y: Any) -> Array:
 def kl_div(x: Any, y: Any) -> Array:
     """``x·log(x/y) − x + y``, inf outside of x, y ≥ 0."""
     x, y = _inexact(x), _inexact(y)
-    return rel_entr(x, y) - x + y  # type: ignore[no-any-return]
+    return elementwise("add", elementwise("sub", rel_entr(x, y), x), y)
 
 
 # NumPy's ufuncs are functions like all others
@@ -288,9 +288,7 @@ def array_ufunc(function: Any, method: str, inputs: tuple[Any, ...], kwargs: dic
     if method == "at" and name in _IN_PLACE and isinstance(inputs[0], Array) and len(inputs) == 3:
         target, index, value = inputs
         value = -as_array(value) if name == "subtract" else value
-        target[...] = FUNCTIONS["updated"](
-            target, index, value, "add" if name == "subtract" else _IN_PLACE[name]
-        )
+        target[...] = call("updated", target, index, value, "add" if name == "subtract" else _IN_PLACE[name])
         return None
     raise error(TypeError, f"np.{name}.{method} is not supported in traced programs")
 
@@ -346,7 +344,7 @@ _INSTEAD: Final = {
 def unsupported(name: str) -> TypeError:
     """The error for a function that cannot be traced, with what there is instead."""
     instead = _INSTEAD.get(name)
-    hint = f"; use {instead}" if instead else "; cr.foreign calls functions that cannot be traced"
+    hint = f"; use {instead}" if instead else "; compute it outside and pass the result in"
     return error(TypeError, f"{name} does not work on traced values{hint}")
 
 
@@ -361,7 +359,7 @@ def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     found = FUNCTIONS.get(name)
     if found is None:
         raise unsupported("np." + name if name not in _INSTEAD else name)
-    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue}  # type: ignore[attr-defined]
+    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue}
     if kwargs.get("out", 0) is None:
         del kwargs["out"]
     try:
