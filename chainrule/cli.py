@@ -6,9 +6,10 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from chainrule import __version__
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Exact derivatives of NumPy functions, as formulas and as native kernels.",
         epilog="`chainrule COMMAND --help` explains a command.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('chainrule')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     demo = commands.add_parser("demo", help="fit the Z boson peak in CMS data", description=DEMO)
     demo.add_argument(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .graph.array import FUNCTIONS, Array, as_array
+from .graph.array import Array, as_array
+from .graph.functions import FUNCTIONS
 from .graph.operations import At
 from .graph.scope import current
 
@@ -26,6 +27,9 @@ class ndarray(np.ndarray[Any, Any]):
         ndarray([0., 2., 0.])
         """
         return At(self._at)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else super().__array_wrap__(array, context, return_scalar)
 
     def _at(self, name: str, index: Any, value: Any = None, kind: str = "set") -> Any:
         if current() is not None and is_traced((index, value)):

@@ -45,7 +45,8 @@ def pushed(graph: Graph, wrt: Sequence[int] | None = None) -> Graph:
     outputs = [graph.outputs[i] for i in moving(graph.outputs)]
     kinds = [*graph.inputs, *[graph.inputs[i] for i in wrt]]
     seeds = [[make(Input(0, len(graph.inputs) + j, graph.inputs[i]))] for j, i in enumerate(wrt)]
-    _, rows = jvp(outputs, [graph.arguments[i] for i in wrt], seeds)
+    inputs = graph.arguments
+    _, rows = jvp(outputs, [inputs[i] for i in wrt], seeds)
     return Graph(kinds, [_or_zeros(row[0], o) for row, o in zip(rows, outputs, strict=True)])
 
 
@@ -55,7 +56,8 @@ def pulled(graph: Graph, wrt: Sequence[int] | None = None) -> Graph:
     outputs = [graph.outputs[i] for i in moving(graph.outputs)]
     kinds = [*graph.inputs, *[o.type for o in outputs]]
     seeds = [[make(Input(0, len(graph.inputs) + j, o.type))] for j, o in enumerate(outputs)]
-    inputs = [graph.arguments[i] for i in wrt]
+    arguments = graph.arguments
+    inputs = [arguments[i] for i in wrt]
     rows = vjp(outputs, inputs, seeds)
     return Graph(kinds, [_or_zeros(row[0], node) for row, node in zip(rows, inputs, strict=True)])
 
@@ -101,14 +103,14 @@ def directional(graph: Graph, args: Sequence[Any], directions: Sequence[Sequence
     return total
 
 
-def random_like(kinds: Sequence[Any], rng: np.random.Generator) -> list[Any]:
-    """One random array for each type; multiples of 1/8, so that they are exact in any arithmetic."""
+def random_like(arrays: Sequence[Any], rng: np.random.Generator) -> list[Any]:
+    """A random array for each of these; multiples of 1/8, so that they are exact in any arithmetic."""
 
-    def one(kind: Any) -> Any:
-        parts = [rng.integers(-12, 13, tuple(int(d) for d in kind.shape)) / 8.0 for _ in range(2)]
-        return np.asarray(parts[0] + 1j * parts[1] if is_complex(kind.dtype) else parts[0])
+    def one(array: Any) -> Any:
+        parts = [rng.integers(-12, 13, np.shape(array)) / 8.0 for _ in range(2)]
+        return np.asarray(parts[0] + 1j * parts[1] if np.iscomplexobj(array) else parts[0])
 
-    return [one(kind) for kind in kinds]
+    return [one(array) for array in arrays]
 
 
 def assert_close(found: Sequence[Any], wanted: Sequence[Any], tolerance: float, what: str) -> None:
@@ -136,8 +138,9 @@ def check_grads(
         graph = program(graph, *args)
     rng = np.random.default_rng(seed)
     wrt, kept = moving(graph.inputs), moving(graph.outputs)
-    directions = [random_like([graph.inputs[i] for i in wrt], rng) for _ in range(order)]
-    weights = random_like([graph.outputs[i] for i in kept], rng)
+    directions = [random_like([args[i] for i in wrt], rng) for _ in range(order)]
+    values = evaluate(graph, args)
+    weights = random_like([values[i] for i in kept], rng)
     for n in range(1, order + 1):
         truth = directional(graph, args, directions[:n])
         number = paired(weights, truth)

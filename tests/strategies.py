@@ -47,14 +47,19 @@ N = dims.size("n")
 SIZES = {"n": 3}  # what named sizes are when the graphs are evaluated
 SHAPES: tuple[dims.Shape, ...] = ((), (), (3,), (N,), (2, 3), (N, 2), (2, N, 1))
 
-UNARY = (
-    "neg exp sin cos tanh sqrt log log1p expm1 abs square reciprocal asinh expit softplus erf atan".split()
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+UNARY = _names(
+    "neg exp sin cos tanh sqrt log log1p expm1 abs square reciprocal asinh expit softplus erf atan"
 )
-BINARY = "add sub mul div maximum minimum hypot pow".split()
-INTEGER = "add sub mul maximum minimum".split()
-ROUGH = "floor ceil trunc round sign".split()  # where a last bit can change everything
-COMPARISONS = "lt le gt ge eq ne".split()
-LOGIC = "logical_and logical_or logical_xor".split()
+BINARY = _names("add sub mul div maximum minimum hypot pow")
+INTEGER = _names("add sub mul maximum minimum")
+ROUGH = _names("floor ceil trunc round sign")  # where a last bit can change everything
+COMPARISONS = _names("lt le gt ge eq ne")
+LOGIC = _names("logical_and logical_or logical_xor")
 FLOATS = (0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -2.0, 4.0)
 
 Program: TypeAlias = tuple[Graph, list[Any]]
@@ -66,9 +71,10 @@ def graphs(
 ) -> Program:
     """A graph and arguments for it.
 
-    ``smooth``: nothing in it jumps (no rounding, no comparison of floats), so that rewrites true over the reals keep its
-    value. ``special``: the arguments hold ±0, infinities, NaN and denormals. ``structured``: with loops and branches.
-    ``size``: at most so many steps of growth. The choices come from a seed: large graphs are as likely as small ones.
+    ``smooth``: nothing in it jumps (no rounding, no comparison of floats), so that rewrites true
+    over the reals keep its value. ``special``: the arguments hold ±0, infinities, NaN and
+    denormals. ``structured``: with loops and branches. ``size``: at most so many steps of growth.
+    The choices come from a seed: large graphs are as likely as small ones.
     """
     random = Random(draw(st.integers(0, 2**32)))
     kinds = [Type(random.choice(SHAPES), FLOAT64) for _ in range(random.randint(1, 3))]

@@ -27,8 +27,9 @@ ROOMS: dict[str, set[str]] = {
 ORDER = {
     "graph": """
         dtype dim where tree operators scalar partials namespaces derive op node express cost scope lift
-        linalg linear transpose structured squares differentiate indexing operations array subscript control evaluate algebra
-        syntax trace batch sparsity
+        linalg linear transpose structured squares differentiate indexing operations array ufuncs
+        creation shapes arrange products reductions numeric samples matrices subscript functions trace control
+        evaluate algebra syntax batch sparsity
         """,
     "simplify": """
         pattern rewrite exact real stable normal scalarize cas binding pipeline

@@ -1,7 +1,8 @@
 """What an op and a graph cost: operations, latency and bytes, for choosing between equal forms.
 
-The unit of operations is one addition of two floats, of latency one cycle of a current CPU. The numbers are
-round: they rank alternatives and predict no times. Shared nodes count once, views count nothing: they are fused.
+The unit of operations is one addition of two floats, of latency one cycle of a current CPU. The
+numbers are round: they rank alternatives and predict no times. Shared nodes count once, views count
+nothing: they are fused.
 """
 
 from __future__ import annotations

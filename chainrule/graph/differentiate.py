@@ -441,9 +441,12 @@ def _cumulative_product(work: _Work, node: Node, op: Cumulative) -> Var:
     without = NODES.where(NODES.eq(i, k), constant(1, x.dtype), wide)
     product = make(Cumulative("prod", axis, op.reverse), (without,))
     reached = NODES.le(k, i) if op.reverse else NODES.ge(k, i)
-    repeat = Broadcast(shape, (*range(axis), rank, *range(axis + 1, rank)))
+    others = [a for a in range(rank) if a != axis]
     kind = Type(shape, x.dtype)
-    weighted = work.emit(Combine((Term(work.emit(Map(repeat, source), kind), product, reached),)), kind)
+    last = Type((*(x.shape[a] for a in others), n), x.dtype)
+    moved = work.emit(Map(Transpose((*others, axis)), source), last)
+    repeated = work.emit(Map(Broadcast(shape, (*others, rank)), moved), kind)
+    weighted = work.emit(Combine((Term(repeated, product, reached),)), kind)
     return work.emit(Map(Reduce("sum", (rank,)), weighted), node.type)
 
 

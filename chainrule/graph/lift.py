@@ -76,7 +76,7 @@ def kind_of(value: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType, str]:
-    """The primitive that computes NumPy's ``name``, the type its operands are converted to, and what is wrong."""
+    """The primitive for NumPy's ``name``, the type its operands are converted to, and what is wrong."""
     if name in _LOGICAL:
         return name, BOOL, ""
     primitive = PRIMITIVES[name]
@@ -97,7 +97,7 @@ def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType, str]:
 
 
 def apply(name: str, *operands: Any) -> Node:
-    """A primitive of nodes and Python numbers, converted and broadcast as by NumPy's ufunc of that meaning."""
+    """A primitive of nodes and Python numbers, converted and broadcast as NumPy's ufunc does."""
     primitive, dtype, wrong = _plan(
         name, tuple([v.type.dtype if type(v) is Node else type(v) for v in operands])
     )

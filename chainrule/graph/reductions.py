@@ -310,7 +310,9 @@ def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) ->
     return _nan_extreme(min, a, math.inf, axis, out, keepdims)
 
 
-def _nan_extreme(function: Callable[..., Array], a: Any, neutral: float, axis: Any, out: Any, keepdims: bool) -> Array:
+def _nan_extreme(
+    function: Callable[..., Array], a: Any, neutral: float, axis: Any, out: Any, keepdims: bool
+) -> Array:
     x = as_array(a)
     if not is_float(x.dtype):
         return function(x, axis, out, keepdims)

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from . import arrange, creation, matrices, numeric, products, reductions, shapes, subscript, tree, ufuncs  # noqa: F401  fill FUNCTIONS
 from . import dim as dims
+from . import tree
 from .array import Array, argument, as_node
 from .dim import Dim
 from .dtype import canonical
+from .functions import FUNCTIONS
 from .node import Graph, Node, make, rebuild
 from .op import Const, Input, Type
 from .scope import Scope, current, element_type, entered, outside
 from .where import error, is_of_user, of_function
 
-__all__ = ["Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat"]
+__all__ = ["FUNCTIONS", "Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,17 +22,19 @@ UFUNCS: Final[dict[str, Callable[..., Any]]] = {}
 """Elementwise functions by the name of their ufunc."""
 
 _SAME: Final = """
-    fmod reciprocal square sqrt cbrt hypot sign copysign exp exp2 expm1 log log1p log2 log10 logaddexp sin cos
-    tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh maximum minimum fmax fmin logical_and logical_or
-    logical_xor logical_not bitwise_and bitwise_or bitwise_xor bitwise_not conj abs mod
-    erf erfc erfcx erfinv ndtr log_ndtr ndtri gamma gammaln digamma expit log_expit logit xlogy xlog1py softplus
+    fmod reciprocal square sqrt cbrt hypot sign copysign exp exp2 expm1 log log1p log2 log10
+    logaddexp sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh maximum minimum fmax
+    fmin logical_and logical_or logical_xor logical_not bitwise_and bitwise_or bitwise_xor
+    bitwise_not conj abs mod erf erfc erfcx erfinv ndtr log_ndtr ndtri gamma gammaln digamma expit
+    log_expit logit xlogy xlog1py softplus
 """
 _RENAMED: Final = {
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div",
     "negative": "neg", "floor_divide": "floordiv", "remainder": "mod", "absolute": "abs",
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge", "equal": "eq", "not_equal": "ne",
+    "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge",
+    "equal": "eq", "not_equal": "ne",
     "invert": "bitwise_not", "bitwise_invert": "bitwise_not", "left_shift": "shift_left",
     "right_shift": "shift_right", "bitwise_left_shift": "shift_left", "bitwise_right_shift": "shift_right",
     "conjugate": "conj", "loggamma": "gammaln", "psi": "digamma",

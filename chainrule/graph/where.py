@@ -92,14 +92,10 @@ class Where:
 
 
 def _assigned_name(code: CodeType, instruction: int) -> str | None:
-    passed = False
-    for step in dis.get_instructions(code):
-        if passed and step.opname not in ("CACHE", "NOP"):
-            if step.opname in ("STORE_FAST", "STORE_NAME", "STORE_DEREF", "STORE_GLOBAL"):
-                return str(step.argval)
-            return None
-        passed = passed or step.offset == instruction
-    return None
+    following = (s for s in dis.get_instructions(code) if s.offset > instruction and s.opname != "NOP")
+    step = next(following, None)
+    stores = ("STORE_FAST", "STORE_NAME", "STORE_DEREF", "STORE_GLOBAL")
+    return str(step.argval) if step is not None and step.opname in stores else None
 
 
 def is_inside(filename: str) -> bool:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as _np
 
 from chainrule.dispatch import traceable
-from chainrule.graph import trace as _trace  # noqa: F401  fills FUNCTIONS
-from chainrule.graph.array import FUNCTIONS as _FUNCTIONS
+from chainrule.graph.functions import FUNCTIONS as _FUNCTIONS
 
 
 def __getattr__(name: str) -> Any:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chainrule.dispatch import is_traced, with_at
-from chainrule.graph import trace as _trace  # noqa: F401  fills FUNCTIONS
-from chainrule.graph.array import FUNCTIONS as _FUNCTIONS
+from chainrule.graph.functions import FUNCTIONS as _FUNCTIONS
 
 
 def cholesky(a: Any, lower: bool = False) -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from chainrule.dispatch import traceable
-from chainrule.graph import trace as _trace  # noqa: F401  fills FUNCTIONS
 
 
 def _special(name: str) -> Callable[..., Any]:

@@ -43,7 +43,7 @@ _VIEWS: Final = (Broadcast, Transpose, Reshape, Slice, Reverse, Pad, Concatenate
 _LEAVES: Final = (Const, SizeOf, Iota)
 
 
-# --- graphs with other inputs ----------------------------------------------------------------------------------
+# --- graphs with other inputs ------------------------------------------------------------------------------
 
 
 def with_inputs(body: Graph, values: Sequence[Node], kinds: Sequence[Type], names: Sequence[str]) -> Graph:
@@ -77,7 +77,7 @@ def first_captured(op: Loop) -> int:
     return op.carries if op.condition == "predicate" else 1 + op.carries + op.scanned
 
 
-# --- arguments -------------------------------------------------------------------------------------------------
+# --- arguments ---------------------------------------------------------------------------------------------
 
 
 @on(Loop)
@@ -113,7 +113,7 @@ def cond_arguments(node: Node) -> Node | None:
 def _sort_out(
     args: Sequence[Node], removable: Sequence[int], first: int, used: set[int]
 ) -> tuple[dict[int, Node], dict[int, int], list[int]]:
-    """Of the arguments: those that are constants (from ``first`` on), those equal to others, those that remain."""
+    """Of the arguments: the constants (from ``first`` on), those equal to others, those that remain."""
     constants: dict[int, Node] = {}
     merged: dict[int, int] = {}
     seen: dict[tuple[bool, Node], int] = {}
@@ -139,7 +139,7 @@ def _is_literal(node: Node) -> bool:
     return type(source.op) in _LEAVES and not source.shape
 
 
-# --- results ----------------------------------------------------------------------------------------------------
+# --- results -----------------------------------------------------------------------------------------------
 
 
 @on(Loop)
@@ -233,14 +233,15 @@ def reshape_first(x: Node) -> Node:
     return reshape(x, x.shape[1:])
 
 
-# --- invariants ---------------------------------------------------------------------------------------------------
+# --- invariants --------------------------------------------------------------------------------------------
 
 
 @on(Loop)
 def invariants(node: Node) -> Node | None:
     """What depends on captured values only is computed before the loop.
 
-    Views stay, for they cost nothing inside, and so does what may not end or is foreign, for the loop may run no time.
+    Views stay, for they cost nothing inside, and so does what may not end or is foreign, for the
+    loop may run no time.
     """
     op = node.op
     assert isinstance(op, Loop)
@@ -265,7 +266,7 @@ def invariants(node: Node) -> Node | None:
 
 
 def _invariants(body: Graph, first: int) -> list[Node]:
-    """The largest expressions worth computing outside, in a body whose inputs from ``first`` on are captured."""
+    """The largest expressions worth computing outside a body whose inputs from ``first`` on are captured."""
     invariant: set[Node] = set()
     wanted: dict[Node, None] = {}
 
@@ -312,11 +313,11 @@ BODIES: Final = Table([
 ])  # fmt: skip
 
 
-# --- results that nobody reads ------------------------------------------------------------------------------
+# --- results that nobody reads -----------------------------------------------------------------------------
 
 
 def prune(graph: Graph) -> Graph:
-    """``graph`` without the results of loops and branches that nobody reads, and without what only they need."""
+    """``graph`` without the results of loops and branches that nobody reads, and what only they need."""
     if not any(isinstance(node.op, Loop | Cond | Call) for node in graph.nodes):
         return graph
     used: dict[Node, set[int]] = {}

@@ -65,7 +65,7 @@ ARITHMETIC: Final = Table([
     rule(-0.0 - x, -x),
     rule(x * 0, 0, on="i"),
     rule(x - x, 0, on="i"),
-    rule(-(-x), x, on="fic"),
+    rule(P.neg(P.neg(x)), x, on="fic"),
     rule(x - -y, x + y, on="fi"),
     rule(x + -y, x - y, on="fi"),
     rule(-x * -y, x * y, on="fi"),
@@ -144,7 +144,7 @@ CHOICE: Final = Table([
 ])  # fmt: skip
 
 
-# --- constants ----------------------------------------------------------------------------------------------
+# --- constants ---------------------------------------------------------------------------------------------
 
 _SMALL: Final = 64  # elements of a constant that folding may make
 
@@ -193,7 +193,7 @@ def _dimensions(node: Node) -> list[Any]:
             return []
 
 
-# --- element types and broadcasts -----------------------------------------------------------------------------
+# --- element types and broadcasts --------------------------------------------------------------------------
 
 
 @on(Cast)
@@ -236,10 +236,10 @@ def scalar_of_broadcasts(node: Node) -> Node | None:
     assert isinstance(node.op, Scalar)
     sources = [a.args[0] if type(a.op) is Broadcast else a for a in args if a.shape]
     first = next(a.op for a in args if type(a.op) is Broadcast)
-    if all(type(a.op) is Broadcast and a.op.axes == first.axes for a in args if a.shape):
-        if all(s.shape == sources[0].shape for s in sources):
-            small = [a.args[0] if a.shape else a for a in args]
-            return broadcast(make(node.op, tuple(small)), first.shape, first.axes)
+    alike = all(type(a.op) is Broadcast and a.op.axes == first.axes for a in args if a.shape)
+    if alike and all(s.shape == sources[0].shape for s in sources):
+        small = [a.args[0] if a.shape else a for a in args]
+        return broadcast(make(node.op, tuple(small)), first.shape, first.axes)
     if all(uniform(a) is not None for a in args if a.shape):  # rank-0 sources only
         return spread(make(node.op, tuple([uniform(a) or a for a in args])), node.shape)
     plain = tuple([uniform(a) or a for a in args])

@@ -5,9 +5,10 @@
 >>> merge.name
 'exp(x)·exp(y) → exp(x + y)'
 
-A pattern matches a node of scalar primitives. A wildcard that occurs twice has to meet the same node, commutative
-primitives match in both orders, a number matches a scalar constant of that value (0.0 and −0.0 differ). Patterns are
-compiled to closures once; a rule is offered only to nodes whose first two arguments have the ops it wants.
+A pattern matches a node of scalar primitives. A wildcard that occurs twice has to meet the same
+node, commutative primitives match in both orders, a number matches a scalar constant of that value
+(0.0 and −0.0 differ). Patterns are compiled to closures once; a rule is offered only to nodes whose
+first two arguments have the ops it wants.
 """
 
 from __future__ import annotations
@@ -105,15 +106,16 @@ def wildcards(pattern: Any) -> Iterator[str]:
             yield from wildcards(argument)
 
 
-# --- rules --------------------------------------------------------------------------------------------------
+# --- rules -------------------------------------------------------------------------------------------------
 
 
 @final
 class Rule:
     """A rewrite of nodes, as the driver wants it.
 
-    ``root``: the name of a primitive, or an op family. ``variants``: for each way to match, what its first two
-    arguments have to be (`argument_key`, or `ANY`) and a function node → its replacement, or None.
+    ``root``: the name of a primitive, or an op family. ``variants``: for each way to match, what
+    its first two arguments have to be (`argument_key`, or `ANY`) and a function node → its
+    replacement, or None.
     """
 
     __slots__ = ("kinds", "left", "name", "root", "variants")
@@ -137,8 +139,9 @@ Rewrite = Callable[
 def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on: str = "f") -> Rule:
     """``left`` → ``right``, an identity between patterns.
 
-    ``where`` is called with the nodes that the wildcards met, by name; ``right`` may also be a function of them
-    that gives a node or a number, or None. ``on``: the kinds of element type (of the last argument) it holds for.
+    ``where`` is called with the nodes that the wildcards met, by name; ``right`` may also be a
+    function of them that gives a node or a number, or None. ``on``: the kinds of element type (of
+    the last argument) it holds for.
     """
     assert isinstance(left, Applied), left
     names = list(dict.fromkeys(wildcards(left)))
@@ -160,7 +163,7 @@ def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on
 
 
 def on(*roots: str | type, name: str = "") -> Callable[[Rewrite], list[Rule]]:
-    """Decorates a function node → replacement, or None: a rule that no pattern states, for ops of these kinds."""
+    """Decorates a function node → replacement, or None: a rule no pattern states, for ops of these kinds."""
 
     def make(function: Rewrite) -> list[Rule]:
         title = name or function.__name__.strip("_").replace("_", " ")
@@ -197,7 +200,7 @@ def fitted(found: Any, node: Node) -> Node | None:
     return result if result.shape == node.shape else spread(result, node.shape)
 
 
-# --- compilation --------------------------------------------------------------------------------------------
+# --- compilation -------------------------------------------------------------------------------------------
 
 
 def argument_key(node: Node) -> str:

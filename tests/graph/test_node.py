@@ -50,7 +50,8 @@ def test_equal_structure_is_one_object():
 
 
 def test_constants_are_told_apart_by_type_and_bits():
-    values = [constant(0.0), constant(-0.0), constant(0), constant(False), constant(0.0, np.dtype(np.float32)),
+    values = [constant(0.0), constant(-0.0), constant(0), constant(False),
+              constant(0.0, np.dtype(np.float32)),
               constant([0.0]), constant(np.nan)]  # fmt: skip
     assert len(set(values)) == len(values)
     assert constant(np.nan) is constant(np.nan)
@@ -191,7 +192,7 @@ def test_printing_does_not_recurse():
     assert len(str(Graph([S], [chain(5000)]))) > 5000
 
 
-# --- pickling and processes ---------------------------------------------------------------------------------
+# --- pickling and processes --------------------------------------------------------------------------------
 
 
 def test_pickling_a_deep_node_is_flat():

@@ -1,0 +1,291 @@
+"""The normal form: products are (invariant coefficient)·∏ atomᵖ, addends with equal atoms merge, coefficients leave sums.
+
+The graph is read into monomials (``monomial``), on which this algebra is a matter of adding
+exponents, and written again so that what depends on parameters only is computed apart, every
+subproduct and every reciprocal once (``products``). The result stands if it costs less than what
+was there.
+
+What it may do to the floats. Products are taken in another order: a few roundings, and a product of
+extreme factors may overflow or underflow in another place. Equal factors cancel, so that a
+removable singularity goes (x²/x at 0). Beyond that nothing becomes singular: a divisor b·c is
+formed only where the program formed it, and powers of opposite sign are never factored out.
+Differences are left alone: a sum is an atom, its square the square of an atom, Σ(x−μ)² stays.
+Addends change places only among addends that carry a rounding error anyway; inputs, constants and
+differences of them, which may be exact, keep their places, and what would cancel as a whole (x − x)
+stays to cancel at run time.
+
+Left alone on purpose: exp(a)·exp(b), for the rounding error of a + b is magnified |a + b| times;
+log(c·f), for log c + log f cancels where the product is near 1; Σ(a + b), for the sums may cancel
+where the elements do not; a choice (``where``), for the masked branch may be singular; integers and
+complex numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, final
+
+import numpy as np
+
+from chainrule.graph.cost import graph_cost
+from chainrule.graph.node import Graph, Node, const_value
+from chainrule.graph.op import Broadcast, Call, Cond, Const, Contract, Loop, Op, Reduce, Scalar, Type
+
+from .monomial import ONE, Atoms, Factors, Monomial, common_factors, without
+from .products import Writer
+
+_LARGEST_POWER: Final = 8
+_MOST_TERMS: Final = 12  # terms of sums that are merged
+_WORTH: Final = 1e-9  # the relative gain from which on another form is better
+
+
+def normal_form(graph: Graph) -> Graph:
+    """``graph`` in normal form if that is cheaper, else itself; bodies of loops and branches each by themselves."""
+    return _normal(graph, {})
+
+
+def _normal(graph: Graph, done: dict[Graph, Graph]) -> Graph:
+    found = done.get(graph)
+    if found is None:
+        found = Reader(graph, done).written()
+        if not cheaper(found, graph):
+            found = graph
+        done[graph] = found
+    return found
+
+
+def cheaper(new: Graph, old: Graph) -> bool:
+    """Whether ``new`` takes fewer operations than ``old``."""
+    if new == old:
+        return False
+    return graph_cost(new).operations < graph_cost(old).operations * (1 - _WORTH)
+
+
+@final
+class Reader:
+    """Reads a graph into monomials."""
+
+    def __init__(self, graph: Graph, bodies: dict[Graph, Graph]) -> None:
+        self.graph = graph
+        self.bodies = bodies
+        self.atoms = Atoms(min((_limits(n) for n in graph.nodes), key=lambda t: t[1], default=_limits(None)))
+        self.values: dict[Node, Monomial] = {}
+        self.uses: dict[Node, int] = dict.fromkeys(graph.outputs, 2)  # how often a node is wanted
+        for node in graph.nodes:
+            for a in node.args:
+                self.uses[a] = self.uses.get(a, 0) + 1
+        self.private: set[int] = set()  # sums that are wanted in one place
+        self.divisors: set[Factors] = set()  # what the program divides by
+
+    def written(self) -> Graph:
+        """The graph of the normal form."""
+        for node in self.graph.nodes:
+            self.values[node] = self.monomial(node)
+        outputs = [(self.values[o], o.type) for o in self.graph.outputs]
+        writer = Writer(self.atoms, self.divisors)
+        nodes = writer.write(outputs)
+        provenance = {}
+        for node, where in self.graph.provenance.items():
+            new = node in self.values and writer.known(self.values[node], node.type)
+            if new:
+                provenance.setdefault(new, where)
+        return self.graph.replace(nodes, provenance)
+
+    def monomial(self, node: Node) -> Monomial:
+        op, values = node.op, self.values
+        if isinstance(node.type, tuple) or node.dtype.kind != "f":
+            return self.atom(node)
+        match op:
+            case Scalar("mul"):
+                found = self.atoms.times(values[node.args[0]], values[node.args[1]])
+            case Scalar("div"):
+                found = self.quotient(values[node.args[0]], values[node.args[1]])
+            case Scalar("add"):
+                found = self.sum(node, 1.0)
+            case Scalar("sub"):
+                found = self.sum(node, -1.0)
+            case Scalar("neg"):
+                number, factors = values[node.args[0]]
+                found = Monomial(-number, factors)
+            case Scalar("square"):
+                found = self.atoms.power(values[node.args[0]], 2)
+            case Scalar("reciprocal"):
+                found = self.quotient(ONE, values[node.args[0]])
+            case Scalar("pow"):
+                found = self.power(node)
+            case Const():
+                found = self.number(node)
+            case Broadcast() if not node.args[0].shape:
+                found = values[node.args[0]]
+            case Reduce("sum") | Contract():
+                found = self.linear(node)
+            case _:
+                found = None
+        return self.atom(node) if found is None else found
+
+    def atom(self, node: Node) -> Monomial:
+        """The op of a node applied to monomials."""
+        op: Op = node.op
+        match op:
+            case Loop(body=body, predicate=predicate):
+                op = replace(
+                    op,
+                    body=_normal(body, self.bodies),
+                    predicate=predicate and _normal(predicate, self.bodies),
+                )
+            case Cond(branches):
+                op = Cond(tuple(_normal(b, self.bodies) for b in branches))
+            case Call(body, key):
+                op = Call(_normal(body, self.bodies), key)
+        return self.atoms.atom(op, tuple([self.values[a] for a in node.args]), node)
+
+    def number(self, node: Node) -> Monomial | None:
+        """Scalar constants that are normal numbers are part of the coefficient, others are atoms."""
+        value = const_value(node)
+        if value is None or not self.atoms.is_safe(value):
+            return None
+        return Monomial(value, ())
+
+    def quotient(self, x: Monomial, y: Monomial) -> Monomial | None:
+        inverse = self.atoms.power(y, -1)
+        found = inverse and self.atoms.times(x, inverse)
+        if found is not None and y.factors:
+            coefficient, arrays = self.atoms.split(y)
+            for part in (coefficient.factors, arrays):
+                if len(part) > 1 and all(power > 0 for _, power in part):
+                    self.divisors.add(part)
+        return found
+
+    def power(self, node: Node) -> Monomial | None:
+        exponent = const_value(node.args[1])
+        if exponent is None or exponent != int(exponent) or not 0 < abs(exponent) <= _LARGEST_POWER:
+            return None
+        return self.atoms.power(self.values[node.args[0]], int(exponent))
+
+    def linear(self, node: Node) -> Monomial | None:
+        """Coefficients leave sums and contractions."""
+        outside: Monomial | None = ONE
+        inside = []
+        for a in node.args:
+            coefficient, arrays = self.atoms.split(self.values[a])
+            outside = outside and self.atoms.times(outside, coefficient)
+            inside.append(Monomial(1.0, arrays))
+        return outside and self.atoms.times(outside, self.atoms.atom(node.op, tuple(inside), node))
+
+    # --- sums -------------------------------------------------------------------------------------------------
+
+    def sum(self, node: Node, sign: float) -> Monomial | None:
+        """The sum or difference of the arguments, common factors outside."""
+        x, y = (self.values[a] for a in node.args)
+        y = Monomial(sign * y.number, y.factors)
+        alone = all(self.uses[a] == 1 for a in node.args)
+        found = self.total(x, y, node.type, alone)
+        if found is None:
+            return None
+        for atom, _ in found.factors:
+            if self.atoms.all[atom].op is None and self.uses[node] == 1 and atom >= self.first_new:
+                self.private.add(atom)
+            else:
+                self.private.discard(atom)
+        return found
+
+    first_new = 0
+
+    def total(self, x: Monomial, y: Monomial, kind: Type, alone: bool) -> Monomial | None:
+        atoms = self.atoms
+        self.first_new = len(atoms.all)
+        coefficient_x, array_x = atoms.split(x)
+        coefficient_y, array_y = atoms.split(y)
+        scalar_kind = Type((), kind.dtype)
+        common = common_factors(array_x, array_y)
+        rest_x, rest_y = without(array_x, common), without(array_y, common)
+        shared = common_factors(coefficient_x.factors, coefficient_y.factors)
+        left = Monomial(x.number, without(coefficient_x.factors, shared))
+        right = Monomial(y.number, without(coefficient_y.factors, shared))
+        if rest_x or rest_y:
+            if shared and left.factors and right.factors:  # no gain in pulling them out
+                left, right, shared = coefficient_x, coefficient_y, ()
+            left, right = _times(left, rest_x), _times(right, rest_y)
+        else:
+            kind = scalar_kind
+        outside = Monomial(1.0, tuple(sorted((*shared, *common))))
+        if not left.factors and not right.factors:
+            return self.merged(x, y, left.number + right.number, outside, kind)
+        inside = self.added([left, right], kind, alone)
+        return inside and atoms.times(outside, inside)
+
+    def merged(
+        self, x: Monomial, y: Monomial, number: float, factors: Monomial, kind: Type
+    ) -> Monomial | None:
+        """Multiples of the same; numbers, and what cancels, are added at run time."""
+        if not factors.factors or not self.atoms.is_safe(number):
+            return self.atoms.sum((x, y), kind)
+        return Monomial(number, factors.factors)
+
+    def added(self, terms: list[Monomial], kind: Type, alone: bool) -> Monomial | None:
+        """An atom for the sum of terms that have nothing in common, with a canonical sign."""
+        if alone:
+            terms = self.spliced(terms, kind)
+        number = 1.0
+        sizes = {abs(t.number) for t in terms}
+        if len(sizes) == 1:
+            number = sizes.pop()
+        if min(terms, key=lambda t: t.factors).number < 0:
+            number = -number
+        if number != 1:
+            terms = [Monomial(t.number / number, t.factors) for t in terms]
+        if len(terms) == 1:
+            return Monomial(terms[0].number * number, terms[0].factors)
+        return self.atoms.times(Monomial(number, ()), self.atoms.sum(tuple(terms), kind))
+
+    def spliced(self, terms: list[Monomial], kind: Type) -> list[Monomial]:
+        """The terms with the terms of sums among them, equal ones merged, if all are rounded anyway."""
+        longer: list[Monomial] = []
+        for term in terms:
+            number, factors = term
+            inner = self.atoms.all[factors[0][0]] if len(factors) == 1 and factors[0][1] == 1 else None
+            if inner is not None and inner.op is None and abs(number) == 1 and inner.number in self.private:
+                longer.extend([Monomial(number * t.number, t.factors) for t in inner.args])
+            else:
+                longer.append(term)
+        if (
+            len(longer) == len(terms)
+            or len(longer) > _MOST_TERMS
+            or not all(map(self.atoms.is_rounded, longer))
+        ):
+            return terms
+        return self.collected(longer, kind)
+
+    def collected(self, terms: list[Monomial], kind: Type) -> list[Monomial]:
+        """Terms with the same arrays in one, their coefficients added."""
+        coefficients: dict[Factors, Monomial] = {}
+        for term in terms:
+            coefficient, arrays = (
+                self.atoms.split(term) if kind.shape else (Monomial(term.number, ()), term.factors)
+            )
+            before = coefficients.get(arrays)
+            if before is None:
+                coefficients[arrays] = coefficient
+                continue
+            if before.factors == coefficient.factors:
+                number = before.number + coefficient.number
+                added = Monomial(number, before.factors) if self.atoms.is_safe(number) else None
+            else:
+                added = self.total(before, coefficient, Type((), kind.dtype), False)
+            if added is None:
+                return terms
+            coefficients[arrays] = added
+        return [_times(coefficient, arrays) for arrays, coefficient in coefficients.items()]
+
+
+def _times(coefficient: Monomial, arrays: Factors) -> Monomial:
+    return Monomial(coefficient.number, tuple(sorted((*coefficient.factors, *arrays))))
+
+
+def _limits(node: Node | None) -> tuple[float, float]:
+    """The smallest and the largest normal number of the type of a node."""
+    kind = np.dtype(float)
+    if node is not None and not isinstance(node.type, tuple) and node.dtype.kind == "f":
+        kind = node.dtype
+    found = np.finfo(kind)
+    return float(found.tiny), float(found.max)
