@@ -2,8 +2,23 @@
 
 from . import debug, lax, numpy, scipy
 from .api import (
-    elementwise_grad, grad, hessian, hvp, jacfwd, jacobian, jacrev, jit, jvp, linearize, spec, stop_gradient, trace,
-    value_and_grad, value_grad_hess, vjp, vmap,
+    elementwise_grad,
+    grad,
+    hessian,
+    hvp,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jit,
+    jvp,
+    linearize,
+    spec,
+    stop_gradient,
+    trace,
+    value_and_grad,
+    value_grad_hess,
+    vjp,
+    vmap,
 )  # fmt: skip
 from .checking import check_grads
 from .compiled import Function, disable_jit

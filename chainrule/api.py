@@ -1,7 +1,7 @@
 """The transforms: ``jit``, ``grad``, ``vmap`` and their relatives, with JAX's names and conventions.
 
-Each returns a ``Function``, which compiles itself on its first call; transforms of transforms compose. Wherever JAX takes
-``argnums``, names may be given as ``wrt="a b"``.
+Each returns a ``Function``, which compiles itself on its first call; transforms of transforms compose. Wherever JAX
+takes ``argnums``, names may be given as ``wrt="a b"``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from .graph.node import Graph
 from .graph.scope import current
 from .graph.trace import spec
 from .graph.trace import trace as trace_as_written
+from .selection import Selection, parameter_names, selection
 from .simplify.pipeline import simplify
-from .transform import Selection, selection
+from .vectorise import vectorise
 
 Argnums = int | Sequence[int] | None
 
@@ -44,15 +45,22 @@ def jit(
     _check_callable(fun, "jit")
     numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
-    parameters = transform.parameter_names(fun)
+    parameters = parameter_names(fun)
     names += tuple(parameters[i] for i in numbers if i < len(parameters))
-    numbers += tuple(parameters.index(n) for n in names if n in parameters and parameters.index(n) not in numbers)
+    numbers += tuple(
+        parameters.index(n) for n in names if n in parameters and parameters.index(n) not in numbers
+    )
     options = {"static_argnums": static_argnums, "static_argnames": static_argnames}
     return Function(fun, fun, static_argnums=numbers, static_argnames=names, recipe=(jit, (fun,), options))
 
 
 def grad(
-    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, holomorphic: bool = False, *, wrt: Any = None
+    fun: Callable[..., Any],
+    argnums: Argnums = None,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    wrt: Any = None,
 ) -> Function:
     """The gradient of a function with one scalar result.
 
@@ -79,7 +87,12 @@ def grad(
 
 
 def value_and_grad(
-    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, holomorphic: bool = False, *, wrt: Any = None
+    fun: Callable[..., Any],
+    argnums: Argnums = None,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    *,
+    wrt: Any = None,
 ) -> Function:
     """(value, gradient) in one pass; with ``has_aux`` ((value, auxiliary), gradient). Otherwise as ``grad``.
 
@@ -98,7 +111,9 @@ def value_and_grad(
     return _function(program, fun, select, value_and_grad, options)
 
 
-def value_grad_hess(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None) -> Function:
+def value_grad_hess(
+    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None
+) -> Function:
     """(value, gradient, Hessian) of a function with one scalar result, from one kernel.
 
     Gradient and Hessian are structured as those of ``grad`` and ``hessian``.
@@ -109,14 +124,18 @@ def value_grad_hess(fun: Callable[..., Any], argnums: Argnums = None, has_aux: b
     select = selection(argnums, wrt)
 
     def program(*args: Any, **kwargs: Any) -> Any:
-        value, gradient, hess, aux = transform.value_gradient_hessian(fun, args, kwargs, select, has_aux=has_aux)
+        value, gradient, hess, aux = transform.value_gradient_hessian(
+            fun, args, kwargs, select, has_aux=has_aux
+        )
         return ((value, aux) if has_aux else value), gradient, hess
 
     options = {"argnums": argnums, "has_aux": has_aux, "wrt": wrt}
     return _function(program, fun, select, value_grad_hess, options)
 
 
-def hessian(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None) -> Function:
+def hessian(
+    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None
+) -> Function:
     """Second derivatives: for each leaf of the arguments, and each leaf again, an array of the joined shape.
 
     A function with one scalar result is expected; of several results use ``jacfwd(jacrev(f))``.
@@ -136,7 +155,9 @@ def hessian(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = Fa
     return _function(program, fun, select, hessian, options)
 
 
-def jacfwd(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None) -> Function:
+def jacfwd(
+    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None
+) -> Function:
     """The Jacobian by forward mode: for each leaf of the result and of the argument, shape result.shape + leaf.shape.
 
     >>> import numpy as np
@@ -147,12 +168,16 @@ def jacfwd(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = Fal
     return _jacobian(fun, argnums, has_aux, wrt, transform.jacobian_forward, jacfwd)
 
 
-def jacrev(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None) -> Function:
+def jacrev(
+    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None
+) -> Function:
     """The Jacobian by reverse mode; the result is that of ``jacfwd``."""
     return _jacobian(fun, argnums, has_aux, wrt, transform.jacobian_reverse, jacrev)
 
 
-def jacobian(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None) -> Function:
+def jacobian(
+    fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None
+) -> Function:
     """The Jacobian by the mode with fewer seeds; the result is that of ``jacfwd``.
 
     >>> import numpy as np
@@ -163,7 +188,12 @@ def jacobian(fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = F
 
 
 def _jacobian(
-    fun: Callable[..., Any], argnums: Argnums, has_aux: bool, wrt: Any, mode: Callable[..., Any], public: Callable[..., Any]
+    fun: Callable[..., Any],
+    argnums: Argnums,
+    has_aux: bool,
+    wrt: Any,
+    mode: Callable[..., Any],
+    public: Callable[..., Any],
 ) -> Function:
     select = selection(argnums, wrt)
 
@@ -193,7 +223,7 @@ def elementwise_grad(fun: Callable[..., Any], argnums: Argnums = None, *, wrt: A
         parts = transform.elementwise_derivatives(fun, args, kwargs, select)
         if select.single:
             return parts[0]
-        return np.stack(parts) if select.names else tuple(parts)  # type: ignore[call-overload]
+        return np.stack(parts) if select.names else tuple(parts)
 
     return _function(program, fun, select, elementwise_grad, {"argnums": argnums, "wrt": wrt})
 
@@ -211,7 +241,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Functi
     _check_callable(fun, "vmap")
 
     def program(*args: Any, **kwargs: Any) -> Any:
-        return transform.vectorise(fun, args, kwargs, in_axes, out_axes)
+        return vectorise(fun, args, kwargs, in_axes, out_axes)
 
     return Function(program, fun, recipe=(vmap, (fun,), {"in_axes": in_axes, "out_axes": out_axes}))
 
@@ -321,12 +351,18 @@ def _plain_signature() -> inspect.Signature:
 
 
 def _function(
-    program: Callable[..., Any], fun: Callable[..., Any], select: Selection, public: Callable[..., Any], options: dict[str, Any]
+    program: Callable[..., Any],
+    fun: Callable[..., Any],
+    select: Selection,
+    public: Callable[..., Any],
+    options: dict[str, Any],
 ) -> Function:
     _check_callable(fun, public.__name__)
     program.__wrapped__ = fun  # type: ignore[attr-defined]
     options = {k: v for k, v in options.items() if v is not None and v is not False}
-    return Function(program, fun, floats=lambda where: select.contains(fun, where), recipe=(public, (fun,), options))
+    return Function(
+        program, fun, floats=lambda where: select.contains(fun, where), recipe=(public, (fun,), options)
+    )
 
 
 def _check_callable(fun: Any, what: str) -> None:

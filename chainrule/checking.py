@@ -36,14 +36,25 @@ def check_grads(
     if unknown:
         raise ValueError(f"modes are 'fwd' and 'rev', not {sorted(unknown)}")
     leaves, spec = tree.flatten(tuple(args))
-    point = [np.asarray(leaf, dtype=float if np.asarray(leaf).dtype.kind in "iub" else None) for leaf in leaves]
+    point = [
+        np.asarray(leaf, dtype=float if np.asarray(leaf).dtype.kind in "iub" else None) for leaf in leaves
+    ]
     tolerance = (1e-6 if atol is None else atol, 1e-6 if rtol is None else rtol)
 
     def flat(*values: Any) -> Any:
         return fun(*tree.unflatten(spec, values))
 
     flat.__wrapped__ = fun  # type: ignore[attr-defined]
-    _check(flat, point, order, modes, tolerance, eps, np.random.default_rng(0), getattr(fun, "__name__", "function"))
+    _check(
+        flat,
+        point,
+        order,
+        modes,
+        tolerance,
+        eps,
+        np.random.default_rng(0),
+        getattr(fun, "__name__", "function"),
+    )
 
 
 def _check(
@@ -56,7 +67,10 @@ def _check(
     rng: np.random.Generator,
     name: str,
 ) -> None:
-    direction = [rng.standard_normal(p.shape) + (1j * rng.standard_normal(p.shape) if p.dtype.kind == "c" else 0) for p in point]
+    direction = [
+        rng.standard_normal(p.shape) + (1j * rng.standard_normal(p.shape) if p.dtype.kind == "c" else 0)
+        for p in point
+    ]
     compiled = api.jit(fun)
     expected = _difference(compiled, point, direction, eps)
     if "fwd" in modes:
@@ -86,7 +100,9 @@ def _check(
             _check(back_along, point, order - 1, modes, tolerance, eps, rng, f"reverse derivative of {name}")
 
 
-def _difference(fun: Callable[..., Any], point: list[Any], direction: list[Any], eps: float | None) -> list[Any]:
+def _difference(
+    fun: Callable[..., Any], point: list[Any], direction: list[Any], eps: float | None
+) -> list[Any]:
     """d fun(point + t·direction)/dt at 0: central differences with steps h and h/2, extrapolated."""
     scale = max(1.0, max((float(np.max(np.abs(p), initial=0.0)) for p in point), default=1.0))
     step = _STEP * scale if eps is None else eps
@@ -100,7 +116,9 @@ def _difference(fun: Callable[..., Any], point: list[Any], direction: list[Any],
     return [(4 * f - c) / 3 for f, c in zip(fine, coarse, strict=True)]
 
 
-def _compare(found: Sequence[Any], expected: Sequence[Any], tolerance: tuple[float, float], what: str) -> None:
+def _compare(
+    found: Sequence[Any], expected: Sequence[Any], tolerance: tuple[float, float], what: str
+) -> None:
     atol, rtol = tolerance
     for position, (a, b) in enumerate(zip(found, expected, strict=True)):
         a, b = np.asarray(a), np.asarray(b)
@@ -108,4 +126,6 @@ def _compare(found: Sequence[Any], expected: Sequence[Any], tolerance: tuple[flo
         if bad.any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
             at = f"result {position}" + (f", element {list(where)}" if where else "")
-            raise AssertionError(f"{what} differs from numerical differences at {at}: {a[where]!r} against {b[where]!r}")
+            raise AssertionError(
+                f"{what} differs from numerical differences at {at}: {a[where]!r} against {b[where]!r}"
+            )

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -141,10 +141,8 @@ class Function(native.Function):
         functools.update_wrapper(self, fun, updated=())
         self.__name__ = getattr(fun, "__name__", type(fun).__name__)
         self.__qualname__ = getattr(fun, "__qualname__", self.__name__)
-        try:
+        with suppress(TypeError, ValueError):  # builtins may have none
             self.__signature__ = signature or inspect.signature(fun)
-        except (TypeError, ValueError):
-            pass
 
     # --- what the user may look at ---
 
@@ -159,15 +157,19 @@ class Function(native.Function):
         return self._used().kernel(self._symbol()).address
 
     def source(self, kind: str = "llvm") -> str:
-        """The code of the kernel that was used last: ``"llvm"``, or ``"ir"`` for the loops it was made from."""
+        """The code of the kernel that was used last: ``"llvm"``, ``"c"``, or ``"ir"`` for the loops it was made from."""
         kernel = self._used().kernel(self._symbol())
         match kind:
             case "llvm":
                 return kernel.llvm
+            case "c":
+                from .codegen.to_c import emit_c
+
+                return emit_c(kernel.ir, f"{self.__name__}: made by chainrule").text
             case "ir":
                 return str(kernel.ir)
             case _:
-                raise ValueError(f"source is given as 'llvm' or 'ir', not {kind!r}")
+                raise ValueError(f"source is given as 'llvm', 'c' or 'ir', not {kind!r}")
 
     def cost(self) -> Cost:
         """Operations and latency of the graph that was used last."""
@@ -190,7 +192,9 @@ class Function(native.Function):
         if _named(self) is self:
             return self.__qualname__  # a decorated module-level function, found by its name
         if self._recipe is None:
-            raise TypeError(f"{self!r} cannot be pickled; pickle the original function and transform it again")
+            raise TypeError(
+                f"{self!r} cannot be pickled; pickle the original function and transform it again"
+            )
         make, args, kwargs = self._recipe
         return functools.partial(make, **kwargs), args
 
@@ -215,7 +219,9 @@ class Function(native.Function):
             results = self._call_flat(used, kernel)(*arrays)
         return tree.unflatten(used.out, results)
 
-    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], tree.TreeDef, Any, Any]:
+    def _flatten(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], tree.TreeDef, Any, Any]:
         numbers, names = self._static
         static = tuple((i, args[i]) for i in sorted(numbers) if i < len(args)) + tuple(
             (k, kwargs[k]) for k in sorted(names) if k in kwargs
@@ -382,7 +388,9 @@ def _leaf_type(value: Any) -> Type:
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
     if array.dtype == object or array.dtype.kind in "SUMmV":
         shown = type(value).__name__
-        raise error(TypeError, f"an argument of type {shown} is no number, array or container of them: {value!r:.60}")
+        raise error(
+            TypeError, f"an argument of type {shown} is no number, array or container of them: {value!r:.60}"
+        )
     return Type(array.shape, kernel_dtype(canonical(array.dtype)))
 
 
@@ -409,7 +417,11 @@ def _matches(pattern: Sequence[Type], types: Sequence[Type]) -> bool:
             if isinstance(dim, int):
                 if dim != number:
                     return False
-            elif not isinstance(number, int) or number < dims.SMALLEST or bound.setdefault(str(dim), number) != number:
+            elif (
+                not isinstance(number, int)
+                or number < dims.SMALLEST
+                or bound.setdefault(str(dim), number) != number
+            ):
                 return False
     return True
 
@@ -430,4 +442,3 @@ def _generalised(before: Sequence[Type], now: Sequence[Type]) -> tuple[Type, ...
             shape.append(named.setdefault((old, new), dims.size(name)))
         result.append(Type(tuple(shape), a.dtype))
     return tuple(result) if named else None
-

@@ -26,13 +26,13 @@ ROOMS: dict[str, set[str]] = {
 # The files of each room, the lowest first.
 ORDER = {
     "graph": """
-        dtype dim where tree operators scalar partials namespaces derive op node express cost scope lift
+        dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
         linalg linear transpose structured squares differentiate indexing operations array ufuncs
         creation shapes arrange products reductions numeric samples matrices subscript functions trace control
         evaluate algebra syntax batch sparsity
         """,
     "simplify": """
-        pattern rewrite exact real stable normal scalarize cas binding pipeline
+        pattern rewrite known views bodies exact real stable normal scalarize cas binding pipeline
         """,
     "codegen": """
         vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath

@@ -160,8 +160,6 @@ def test_names_that_are_not_there() -> None:
 
 
 def test_importing_brings_no_scipy() -> None:
-    program = (
-        "import sys, chainrule.numpy, chainrule.scipy; print('scipy' in sys.modules, 'sympy' in sys.modules)"
-    )
+    program = "import sys, chainrule.numpy, chainrule.scipy; print('scipy' in sys.modules, 'sympy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

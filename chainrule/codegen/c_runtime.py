@@ -22,7 +22,7 @@ PRELUDE: Final = """\
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
-#pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math")
+#pragma GCC optimize("fp-contract=off", "no-math-errno", "no-trapping-math", "no-tree-slp-vectorize")
 #endif
 
 #if defined(__GNUC__)
@@ -54,6 +54,17 @@ CR_INLINE double cr_double(uint64_t bits)
 _FLOATS: Final = {
     "square": """
 CR_INLINE T cr_squareS(T x) { return x * x; }""",
+    "difference": """
+/* a - b of products. In loops gcc makes one instruction of pairs of sums and differences and the products in them,
+   which then are not rounded, whatever it is told about contraction; not of these. */
+CR_INLINE T cr_differenceS(T a, T b)
+{
+#if defined(__GNUC__) && defined(FP_FAST_FMA)
+    return fmaF(b, -1, a);
+#else
+    return a - b;
+#endif
+}""",
     "sign": """
 CR_INLINE T cr_signS(T x)
 {
@@ -212,7 +223,7 @@ _VARIANTS: Final[dict[DTypeName, dict[str, str]]] = {
     "int64": {"T": "int64_t", "U": "uint64_t", "S": "_i64"},
     "int32": {"T": "int32_t", "U": "uint32_t", "S": "_i32"},
 }
-_MARKS: Final = re.compile(r"\b([TU])\b|((?:cr_|copysign|fmod|floor)[a-z0-9_]*)([FS])(?=\()")
+_MARKS: Final = re.compile(r"\b([TU])\b|((?:cr_|copysign|fmod|floor|fma)[a-z0-9_]*)([FS])(?=\()")
 _CALLS: Final = re.compile(r"\bcr_\w+(?=\()")
 
 

@@ -341,7 +341,7 @@ def _neutral(kind: str, dtype: DType) -> ir.Literal:
     return literal(1 if kind in ("prod", "all") else 0, name)
 
 
-# --- what a loop would read -------------------------------------------------------------------------------
+# --- what a loop would read ---------------------------------------------------------------------------------
 
 
 def _virtual_below(region: Region, roots: Sequence[Root]) -> Iterator[Node]:

@@ -125,6 +125,7 @@ class _Emitter:
         self.places: dict[Name, str] = {}  # names that stand for an element of an array of lanes
         self.variables: set[Name] = set()
         self.counters: set[Name] = set()  # integers made of loop indices and sizes only, which cannot overflow
+        self.products: set[Name] = set()  # of floats
         self.used = _live(kernel.body)
         self.scratch, _ = layout(kernel.body)
 
@@ -236,6 +237,8 @@ class _Emitter:
                 first = 1 if expr.name == "polygamma" else 0  # its order is part of the function's name
                 dtypes = [argument.dtype for argument in expr.args[first:]]
                 name, plain = function_name(expr), self._is_counter(expr)
+                if name == "sub" and any(self._is_product(argument) for argument in expr.args):
+                    name = "difference"
                 return apply(self.runtime, name, operands[first:], dtypes, expr.dtype, plain)
             case ir.Fma():
                 return fused_multiply_add(operands[0], operands[1], operands[2], expr.dtype)
@@ -243,6 +246,9 @@ class _Emitter:
                 return convert(self.runtime, operands[0], expr.value.dtype, expr.dtype)
             case _:
                 assert_never(expr)
+
+    def _is_product(self, expr: Expr) -> bool:
+        return bool(ir.factors(expr)) or (isinstance(expr, ir.Var) and expr.name in self.products)
 
     def element(self, buffer: Name, index: Text) -> Text:
         """An element of a buffer."""
@@ -317,6 +323,8 @@ class _Emitter:
             self.variables.add(stmt.name)
         elif self._is_counter(stmt.value):
             self.counters.add(stmt.name)
+        elif ir.factors(stmt.value):
+            self.products.add(stmt.name)
         if stmt.name in self.places:
             self.line(f"{self.places[stmt.name]} = {value};")
         else:
@@ -482,7 +490,7 @@ class _Emitter:
             self.line(self._combined(reduction.kind, self.names[reduction.name], total, reduction.dtype))
 
 
-# --- what is used ---------------------------------------------------------------------------------------------------------
+# --- what is used -------------------------------------------------------------------------------------------
 
 
 def _live(body: Block) -> set[Name]:

@@ -54,9 +54,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Array:
     """As ``np.roll`` for known shifts."""
     x = as_array(a)
     if isinstance(shift, Array):
-        raise error(
-            TypeError, "np.roll takes a known shift; index with (np.arange(n) - shift) % n for a traced one"
-        )
+        raise error(TypeError, "np.roll takes a known shift; index with (np.arange(n) - shift) % n for a traced one")
     if axis is None:
         return roll(x.ravel(), shift, 0).reshape(x.shape)
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -117,9 +115,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", **kwargs: Any) -> Ar
     if mode == "constant":
         return _padded(x, widths, _pairs(kwargs.get("constant_values", 0), x.ndim, size=False))
     if mode not in ("edge", "wrap", "reflect", "symmetric"):
-        raise error(
-            TypeError, f"np.pad with mode {mode!r}; constant, edge, wrap, reflect and symmetric are supported"
-        )
+        raise error(TypeError, f"np.pad with mode {mode!r}; constant, edge, wrap, reflect and symmetric are supported")
     for axis, (low, high) in enumerate(widths):
         length = x.shape[axis]
         if not isinstance(length, int):

@@ -135,7 +135,10 @@ class Array(Operations):
         )
 
     def __float__(self) -> float:
-        self._refuse("float() of a traced value", "leave the value as it is, or build arrays with np.stack")
+        self._refuse(
+            "float() of a traced value",
+            "call np.exp, not math.exp, and build arrays with np.stack or chainrule.numpy.zeros",
+        )
 
     def __int__(self) -> int:
         self._refuse("int() of a traced value", "use x.astype(int)")
@@ -146,8 +149,7 @@ class Array(Operations):
     def __index__(self) -> int:
         self._refuse(
             "a traced value where Python needs a known integer",
-            "loop with cr.fori_loop, write chainrule.numpy.take(list, i) for list[i], or make it a"
-            " static argument",
+            "loop with cr.fori_loop, write chainrule.numpy.take(list, i) for list[i], or make it a static argument",
         )
 
     def item(self, *args: int) -> NoReturn:
@@ -221,9 +223,7 @@ class Array(Operations):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return FUNCTIONS["__array_ufunc__"](ufunc, method, inputs, kwargs)
 
-    def __array_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return FUNCTIONS["__array_function__"](function, args, kwargs)
 
 
@@ -339,9 +339,7 @@ def enter(array: Array, scope: Scope | None) -> None:
     while outer is not None and outer is not array._scope:
         outer = outer.parent
     if outer is None or scope is None:
-        raise error(
-            RuntimeError, "a traced value is used in another thread or context than the one it is traced in"
-        )
+        raise error(RuntimeError, "a traced value is used in another thread or context than the one it is traced in")
     scope.see(array.node)
 
 

@@ -1,4 +1,4 @@
-"""vmap: a program for one example → the program for many, with the batch as axis 0 of whatever depends on it.
+"""vmap: a program for one example → one for many, with the batch as axis 0 of whatever depends on it.
 
 Simple families get an axis. Loops, and branches whose predicate differs between the lanes, become a ``map`` loop over the
 lanes with the op itself as its body, so that each lane runs its own branch and ends with its own loop.
@@ -125,10 +125,10 @@ def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
         case Gather(axes):
             return _gather(axes, lanes, rank, size)
         case Scatter(axes, kind):
-            base, value, *indices = (fully(lane, size) for lane in lanes)
+            base, target, *indices = [fully(lane, size) for lane in lanes]
             return make(
                 Scatter((0, *_later(axes)), kind),
-                (base, value, _lane_number(indices[0].shape, size), *indices),
+                (base, target, _lane_number(indices[0].shape, size), *indices),
             )
         case Contract(left, right, out):
             label = max((*left, *right, *out), default=-1) + 1

@@ -71,9 +71,7 @@ def _is_weak(value: Any) -> bool:
     return type(value) in lift.PYTHON_NUMBERS
 
 
-def _with_operands(
-    body: _Body, own: int, captures: list[Node], dtypes: Sequence[DType] | None = None
-) -> Graph:
+def _with_operands(body: _Body, own: int, captures: list[Node], dtypes: Sequence[DType] | None = None) -> Graph:
     """The body's graph taking its ``own`` arguments and then all of ``captures``; results converted to
     ``dtypes``.
     """
@@ -82,9 +80,7 @@ def _with_operands(
     arguments = graph.arguments
     for node, handle in zip(arguments[own:], body.captures, strict=True):
         known[node] = make(Input(0, own + captures.index(handle.node), node.type))
-    outputs, renamed = rebuild(
-        graph.outputs, {**dict(zip(arguments[:own], arguments[:own], strict=True)), **known}
-    )
+    outputs, renamed = rebuild(graph.outputs, {**dict(zip(arguments[:own], arguments[:own], strict=True)), **known})
     if dtypes is not None:
         outputs = tuple(express.cast(o, d) for o, d in zip(outputs, dtypes, strict=True))
     provenance = {renamed[n]: w for n, w in graph.provenance.items() if n in renamed}
@@ -146,9 +142,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     return _branch(express.cast(node_of(index), INT64), functions, operands, names)
 
 
-def _branch(
-    index: Node, functions: list[Callable[..., Any]], operands: tuple[Any, ...], names: tuple[str, ...]
-) -> Any:
+def _branch(index: Node, functions: list[Callable[..., Any]], operands: tuple[Any, ...], names: tuple[str, ...]) -> Any:
     leaves, structure = tree.flatten(operands)
     nodes = [as_node(leaf) for leaf in leaves]
     types = [n.type for n in nodes]
@@ -177,9 +171,7 @@ def _agreed(bodies: list[_Body], names: tuple[str, ...]) -> list[DType]:
         kinds = [b.graph.outputs[i].type for b in bodies]
         if any(k.shape != kinds[0].shape for k in kinds) or len({k.dtype == BOOL for k in kinds}) > 1:
             shown = ", ".join(f"{n}: {k}" for n, k in zip(names, kinds, strict=True))
-            raise error(
-                TypeError, f"the branches return different types at {path} ({shown}); make them equal"
-            )
+            raise error(TypeError, f"the branches return different types at {path} ({shown}); make them equal")
         strong = [k.dtype for k, b in zip(kinds, bodies, strict=True) if not b.weak[i]]
         weak = [np.zeros((), k.dtype).item() for k, b in zip(kinds, bodies, strict=True) if b.weak[i]]
         found.append(promote(*strong, *weak))
@@ -238,9 +230,7 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
     return _unpack(make(op, (lift.size_value(count), *scanned, *captures)), body.tree)
 
 
-def fori_loop(
-    lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: Any = None
-) -> Any:
+def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: Any, *, unroll: Any = None) -> Any:
     """``val = body_fun(i, val)`` for i = lower, …, upper−1, from ``init_val`` on; the bounds may be traced.
 
     >>> fori_loop(1, 4, lambda i, product: product * i, 1)
@@ -298,9 +288,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     types = carry.types
     test = _traced(cond_fun, lambda *flat: cond_fun(carry.join(flat)), types)
     if len(test.graph.outputs) != 1 or test.graph.outputs[0].shape:
-        raise error(
-            TypeError, "the condition of while_loop is one truth value; np.all and np.any make one of many"
-        )
+        raise error(TypeError, "the condition of while_loop is one truth value; np.all and np.any make one of many")
     captures = _union([body, test])
     predicate = _with_operands(test, len(types), captures)
     predicate = predicate.replace([lift.to_bool(predicate.outputs[0])])

@@ -45,9 +45,7 @@ def as_size(size: Any) -> Dim:
     if isinstance(size, Size):
         return size
     if isinstance(size, Array):
-        raise error(
-            TypeError, f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known"
-        )
+        raise error(TypeError, f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known")
     found: int = size.__index__()
     if found < 0:
         raise error(ValueError, "negative dimensions are not allowed")
@@ -89,16 +87,12 @@ def _like(a: Any, dtype: Any, shape: Any) -> tuple[Shape, DType]:
 
 
 @implements("zeros_like", "empty_like")
-def zeros_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
-) -> Array:
+def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any) -> Array:
     return filled(0, *_like(a, dtype, shape))
 
 
 @implements("ones_like")
-def ones_like(
-    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any
-) -> Array:
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any) -> Array:
     return filled(1, *_like(a, dtype, shape))
 
 
@@ -129,9 +123,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **_: 
     if stop is None:
         start, stop = 0, start
     if any(isinstance(v, Array) for v in (start, stop, step)):
-        raise error(
-            TypeError, "np.arange needs known bounds, which say how long the result is; scale np.arange(n)"
-        )
+        raise error(TypeError, "np.arange needs known bounds, which say how long the result is; scale np.arange(n)")
     if isinstance(start, Size) or isinstance(stop, Size):
         if not isinstance(step, int):
             raise error(TypeError, "np.arange of a named size takes an integer step")
@@ -144,11 +136,7 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None, **_: 
     values: np.ndarray[Any, Any] = np.arange(start, stop, step, dtype)  # type: ignore[call-overload]
     kind = as_dtype(dtype, canonical(values.dtype))
     if kind == INT64 and values.size > 32:
-        return (
-            wrap(iota(values.size)) * int(step) + int(start)
-            if (start, step) != (0, 1)
-            else wrap(iota(values.size))
-        )
+        return wrap(iota(values.size)) * int(step) + int(start) if (start, step) != (0, 1) else wrap(iota(values.size))
     return wrap(current_scope().lift(values.astype(kind)))
 
 
@@ -234,9 +222,7 @@ def array(object: Any, dtype: Any = None, copy: bool | None = None, order: str =
         found = object
     else:
         found = wrap(
-            lift.strong(
-                operand(object if isinstance(object, (np.ndarray, np.generic)) else np.asarray(object))
-            )
+            lift.strong(operand(object if isinstance(object, (np.ndarray, np.generic)) else np.asarray(object)))
         )
     if dtype is not None:
         found = found.astype(dtype)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Union
+
+from .where import error
 
 SMALLEST = 2  # the least value of a named size
 
@@ -77,11 +78,23 @@ class Size:
     def __rmod__(self, other: Dim) -> Dim:
         return remainder(other, self)
 
+    def __ge__(self, other: Dim) -> bool:
+        return _decided(self, other, f"{self} >= {other}")
+
+    def __gt__(self, other: Dim) -> bool:
+        return _decided(self, other + 1, f"{self} > {other}")
+
+    def __le__(self, other: Dim) -> bool:
+        return _decided(other, self, f"{self} <= {other}")
+
+    def __lt__(self, other: Dim) -> bool:
+        return _decided(other, self + 1, f"{self} < {other}")
+
     def __bool__(self) -> bool:
-        raise TypeError(f"the size {self} is not known while tracing")
+        raise error(TypeError, f"the size {self} is not known while tracing")
 
     def __int__(self) -> int:
-        raise TypeError(f"the size {self} is not known while tracing; pass it as a concrete number")
+        raise error(TypeError, f"the size {self} is not known while tracing; pass it as a concrete number")
 
     __index__ = __int__
 
@@ -99,7 +112,16 @@ class Size:
         return f"Size({self})"
 
 
-Dim = Union[int, Size]
+def _decided(a: Dim, b: Dim, asked: str) -> bool:
+    """Whether a ≥ b, where every value of the named sizes gives the same answer."""
+    if at_least(a, b):
+        return True
+    if at_least(b - 1, a):
+        return False
+    raise error(TypeError, f"whether {asked} is not known while tracing; pass it as a concrete number")
+
+
+Dim = int | Size
 Shape = tuple[Dim, ...]
 
 

@@ -142,7 +142,7 @@ def _solve(dim: dims.Dim, name: str, value: int, sizes: Mapping[str, int]) -> in
     return 2 + (value - at[0]) // slope
 
 
-# --- arithmetic --------------------------------------------------------------------------------------------
+# --- arithmetic ---------------------------------------------------------------------------------------------
 
 
 class Arithmetic(Protocol):
@@ -241,7 +241,7 @@ def _mp_converter(kind: str) -> Callable[[Any], Any]:
     return converters[kind]
 
 
-# --- the interpreter ---------------------------------------------------------------------------------------
+# --- the interpreter ----------------------------------------------------------------------------------------
 
 Plan = list[tuple[Node, tuple[int, ...], tuple[int, ...]]]
 

@@ -1,4 +1,4 @@
-"""Expressions over nodes: the namespace ``NODES``, whose attributes are the primitives, and small constructors of views.
+"""Expressions over nodes: the namespace ``NODES``, whose attributes are the primitives, and constructors of views.
 
 ``apply`` makes the simplifications that keep every float and cost nothing to see (x·1, x/1, −−x, constants), so that
 derivatives are built without ballast. Everything deeper is the simplifier's.
@@ -84,7 +84,8 @@ def fold(name: str, args: tuple[Node, ...]) -> Node | None:
     function = getattr(numpy_namespace(), name, None)
     if function is None:
         return None
-    result = np.asarray(function(*[a.op.value[()] for a in args]))
+    values = [a.op.value[()] for a in args if isinstance(a.op, Const)]
+    result = np.asarray(function(*values))
     node = make(Scalar(name), args)
     return constant(result.astype(node.dtype, copy=False)) if result.shape == node.shape else None
 
@@ -179,7 +180,7 @@ class Namespace:
 NODES = Namespace()
 
 
-# --- constructors that leave out what does nothing ------------------------------------------------------------------------
+# --- constructors that leave out what does nothing ----------------------------------------------------------
 
 
 def zeros(kind: Type) -> Node:

@@ -292,9 +292,7 @@ def _moved(x: Node, front: int, to: int) -> Node:
 
 def _sliced(x: Node, where: Plan) -> Node:
     runs = where.runs
-    x = express.slice_(
-        x, tuple(r.start for r in runs), tuple(r.count for r in runs), tuple(r.step for r in runs)
-    )
+    x = express.slice_(x, tuple(r.start for r in runs), tuple(r.count for r in runs), tuple(r.step for r in runs))
     backwards = tuple(a for a, r in enumerate(runs) if r.reverse)
     x = make(Reverse(backwards), (x,)) if backwards else x
     return express.reshape(x, where.cores)

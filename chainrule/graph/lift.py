@@ -98,9 +98,7 @@ def _plan(name: str, kinds: tuple[Any, ...]) -> tuple[str, DType, str]:
 
 def apply(name: str, *operands: Any) -> Node:
     """A primitive of nodes and Python numbers, converted and broadcast as NumPy's ufunc does."""
-    primitive, dtype, wrong = _plan(
-        name, tuple([v.type.dtype if type(v) is Node else type(v) for v in operands])
-    )
+    primitive, dtype, wrong = _plan(name, tuple([v.type.dtype if type(v) is Node else type(v) for v in operands]))
     if wrong:
         raise error(TypeError, wrong)
     nodes = []

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Union, assert_never
+from typing import assert_never
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class Pick:
     index: int
 
 
-Instruction = Union[Seed, Combine, Map, Join, Structured, Pick]
+Instruction = Seed | Combine | Map | Join | Structured | Pick
 
 
 @dataclass(slots=True)

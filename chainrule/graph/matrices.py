@@ -70,9 +70,7 @@ def solve(a: Any, b: Any) -> Array:
 
 
 @implements("solve_triangular")
-def solve_triangular(
-    a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False
-) -> Array:
+def solve_triangular(a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False) -> Array:
     """As ``scipy.linalg.solve_triangular``; ``trans`` is 0 or "N", 1 or "T", 2 or "C"."""
     if unit_diagonal:
         raise error(TypeError, "solve_triangular with unit_diagonal=True is not supported in traced programs")
@@ -173,9 +171,7 @@ def _matrix_norm(x: Array, ord: Any, axis: Any, keepdims: bool) -> Array:
     if ord in ("fro", "f"):
         return _vector_norm(x, 2, axis, keepdims)
     if ord not in (1, -1, math.inf, -math.inf):
-        raise error(
-            TypeError, f"the matrix norm of order {ord!r} is not supported; 'fro', 1, -1, inf and -inf are"
-        )
+        raise error(TypeError, f"the matrix norm of order {ord!r} is not supported; 'fro', 1, -1, inf and -inf are")
     rows, columns = (axis_of(a, x.ndim) for a in axis)
     summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = abs(x).sum(axis=summed, keepdims=True)

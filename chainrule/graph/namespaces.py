@@ -41,6 +41,15 @@ def _from_meaning(namespace: SimpleNamespace, primitive: Primitive) -> Function:
     return lambda *x: meaning(namespace, *x)
 
 
+class _Special:
+    """``scipy.special``, imported only when a function of it is used: that takes longer than most gradients."""
+
+    def __getattr__(self, name: str) -> Any:
+        from scipy import special
+
+        return getattr(special, name)
+
+
 @cache
 def numpy_namespace() -> SimpleNamespace:
     """The primitives on NumPy arrays and scalars: broadcast, and silent about overflow, poles and NaN.
@@ -49,12 +58,14 @@ def numpy_namespace() -> SimpleNamespace:
     np.float64(-inf)
     """
     import numpy as np
-    from scipy import special
 
     def compiled(primitive: Primitive) -> Function:
-        names = [f"x{i}" for i in range(primitive.arity)]
-        source = f"lambda {', '.join(names)}: {primitive.numpy.format(*names)}"
-        function: Function = eval(source, {"np": np, "special": special})  # the table's own text
+        @cache
+        def function() -> Function:  # when first needed: a program uses few of them
+            names = [f"x{i}" for i in range(primitive.arity)]
+            source = f"lambda {', '.join(names)}: {primitive.numpy.format(*names)}"
+            found: Function = eval(source, {"np": np, "special": _Special()})  # the table's own text
+            return found
 
         def silent(*x: Any) -> Any:
             if not any(isinstance(v, (np.ndarray, np.generic)) for v in x):
@@ -63,7 +74,7 @@ def numpy_namespace() -> SimpleNamespace:
                     *map(np.asanyarray, x[primitive.literals :]),
                 )  # so that 1/0 is inf
             with np.errstate(all="ignore"):
-                return np.asanyarray(function(*x))[()]
+                return np.asanyarray(function()(*x))[()]
 
         silent.__name__ = primitive.name
         return silent

@@ -15,8 +15,8 @@ from typing import Any, Final, final
 import numpy as np
 
 from .dtype import DType
-from .operators import Operators
 from .op import Const, Input, Op, Project, Result, Scalar, Type, encode, infer
+from .operators import Operators
 
 
 @final
@@ -155,7 +155,7 @@ def const_value(node: Node) -> Any:
     return None
 
 
-# --- traversal ----------------------------------------------------------------------------------------------------------
+# --- traversal ----------------------------------------------------------------------------------------------
 
 
 def topological(outputs: Iterable[Node]) -> list[Node]:
@@ -211,7 +211,7 @@ def substitute(outputs: Sequence[Node], known: Mapping[Node, Node]) -> tuple[Nod
     return rebuild(outputs, known)[0]
 
 
-# --- graphs -------------------------------------------------------------------------------------------------------------
+# --- graphs -------------------------------------------------------------------------------------------------
 
 
 @final
@@ -317,7 +317,7 @@ def _describe(op: Op) -> str:
     return type(op).__name__.lower() + ("(" + ", ".join(shown) + ")" if shown else "")
 
 
-# --- flat pickling ------------------------------------------------------------------------------------------------------
+# --- flat pickling ------------------------------------------------------------------------------------------
 
 Flat = tuple[list[tuple[Op, tuple[int, ...]]], list[int]]
 

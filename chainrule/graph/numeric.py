@@ -51,20 +51,14 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Ar
     conditions = list(condlist) if isinstance(condlist, (list, tuple)) else [condlist]
     values = [f(x, *args, **kw) if callable(f) else f for f in funclist]
     default = values.pop() if len(values) == len(conditions) + 1 else 0
-    found = (
-        call("full_like", x, 0)
-        if not isinstance(default, Array) and default == 0
-        else where(True, default, x)
-    )
+    found = call("full_like", x, 0) if not isinstance(default, Array) and default == 0 else where(True, default, x)
     for condition, value in zip(conditions, values, strict=True):  # the last one that holds counts
         found = where(condition, value, found)
     return found.astype(x.dtype)
 
 
 @implements("clip")
-def clip(
-    a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None
-) -> Array:
+def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: Any = None, max: Any = None) -> Array:
     """As ``np.clip``: min(max(a, a_min), a_max)."""
     low = min if a_min is None else a_min
     high = max if a_max is None else a_max

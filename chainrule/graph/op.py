@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Union, assert_never
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 
@@ -36,7 +37,7 @@ class Type:
         return len(self.shape)
 
 
-# --- leaves ---------------------------------------------------------------------------------------------------------
+# --- leaves -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Iota:
     length: Dim
 
 
-# --- elementwise ----------------------------------------------------------------------------------------------------
+# --- elementwise --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Stop:
     """The argument itself, a constant to differentiation."""
 
 
-# --- along axes -----------------------------------------------------------------------------------------------------
+# --- along axes ---------------------------------------------------------------------------------------------
 
 ReduceKind = Literal["sum", "prod", "min", "max", "any", "all", "argmin", "argmax"]
 
@@ -122,7 +123,7 @@ class Cumulative:
     reverse: bool = False
 
 
-# --- views: linear, each element of the result is one element of an argument, or zero ----------------------------------
+# --- views: linear, each element of the result is one element of an argument, or zero -----------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ class Insert:
     steps: tuple[int, ...]
 
 
-# --- indexing with computed indices -----------------------------------------------------------------------------------
+# --- indexing with computed indices -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Scatter:
     kind: Literal["add", "set"]
 
 
-# --- sums of products and other linear algebra --------------------------------------------------------------------------
+# --- sums of products and other linear algebra --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +252,7 @@ class Random:
     shape: Shape
 
 
-# --- structured: bodies are closed graphs -------------------------------------------------------------------------------
+# --- structured: bodies are closed graphs -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,21 +309,25 @@ class Project:
     index: int
 
 
-View = Union[Broadcast, Transpose, Reshape, Slice, Reverse, Pad, Concatenate, Insert]
-Index = Union[Gather, Scatter]
-Leaf = Union[Input, Const, SizeOf, Iota]
-Structured = Union[Cond, Loop, Call, Callback]
-Op = Union[
-    Input, Const, SizeOf, Iota, Scalar, Cast, Stop, Reduce, Cumulative,
-    Broadcast, Transpose, Reshape, Slice, Reverse, Pad, Concatenate, Insert,
-    Gather, Scatter, Contract, Linalg, Sort, Random, Cond, Loop, Call, Callback, Project,
-]  # fmt: skip
-Result = Union[Type, tuple[Type, ...]]
+View = Broadcast | Transpose | Reshape | Slice | Reverse | Pad | Concatenate | Insert
+Index = Gather | Scatter
+Leaf = Input | Const | SizeOf | Iota
+Structured = Cond | Loop | Call | Callback
+Elementwise = Scalar | Cast | Stop
+Along = Reduce | Cumulative | Sort
+Op = Leaf | Elementwise | Along | View | Index | Contract | Linalg | Random | Structured | Project
+Result = Type | tuple[Type, ...]
+
+
+@cache
+def _field_names(family: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(family))
 
 
 def encode(op: Op) -> bytes:
     """A stable text of the op for digests: the same in every process."""
-    return "\x1f".join([type(op).__name__, *(_token(getattr(op, f.name)) for f in fields(op))]).encode()
+    tokens = [_token(getattr(op, name)) for name in _field_names(type(op))]
+    return "\x1f".join([type(op).__name__, *tokens]).encode()
 
 
 def _token(value: object) -> str:
@@ -344,7 +349,7 @@ def _token(value: object) -> str:
             return digest.hex()
 
 
-# --- result types -------------------------------------------------------------------------------------------------------
+# --- result types -------------------------------------------------------------------------------------------
 
 
 def infer(op: Op, types: Sequence[Any]) -> Result:

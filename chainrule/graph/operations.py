@@ -231,9 +231,7 @@ class Operations:
         return self._function("reshape", shape[0] if len(shape) == 1 else shape, **kwargs)
 
     def transpose(self, *axes: Any) -> Self:
-        return self._function(
-            "transpose", axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
-        )
+        return self._function("transpose", axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
 
     def flatten(self, order: str = "C") -> Self:
         return self._function("ravel", order=order).copy()

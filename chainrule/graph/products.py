@@ -76,9 +76,7 @@ def _summed(x: Node, labels: Labels, kept: set[int]) -> tuple[Node, Labels]:
 def _pair(x: Node, left: Labels, y: Node, right: Labels, out: Labels) -> Node:
     if not set(left) & set(right) - set(out) or (not out and set(left) == set(right)):
         return _elementwise(x, left, y, right, out)
-    number = {
-        label: i for i, label in enumerate(dict.fromkeys((*left, *right)))
-    }  # equal products become one node
+    number = {label: i for i, label in enumerate(dict.fromkeys((*left, *right)))}  # equal products become one node
 
     def numbered(labels: Labels) -> Labels:
         return tuple(number[label] for label in labels)
@@ -212,9 +210,7 @@ def kron(a: Any, b: Any) -> Array:
 
 
 @implements("cross", "linalg.cross")
-def cross(
-    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
-) -> Array:
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Array:
     """As ``np.cross`` of vectors with three components."""
     if axis is not None:
         axisa = axisb = axisc = axis
@@ -251,9 +247,7 @@ def einsum(*operands: Any, out: Any = None, optimize: Any = False, **_: Any) -> 
         out_labels = (*range(-extra, 0), *map(ord, once))
     unknown = [chr(k) for k in out_labels if not any(k in own for own in labels)]
     if unknown or len(set(out_labels)) != len(out_labels):
-        raise error(
-            ValueError, f"einsum: the result of {subscripts!r} has labels that repeat or are in no operand"
-        )
+        raise error(ValueError, f"einsum: the result of {subscripts!r} has labels that repeat or are in no operand")
     return _computed(nodes, labels, out_labels)
 
 
@@ -266,9 +260,7 @@ def _spelled(operands: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 
 
 def _letters(labels: Any) -> str:
-    return "".join(
-        "..." if i is Ellipsis else chr(ord("A") + i if i < 26 else ord("a") + i - 26) for i in labels
-    )
+    return "".join("..." if i is Ellipsis else chr(ord("A") + i if i < 26 else ord("a") + i - 26) for i in labels)
 
 
 def _term(term: str, extra: int) -> Labels:

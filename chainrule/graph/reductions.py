@@ -29,9 +29,7 @@ def _kept(found: Node, axes: tuple[int, ...], keepdims: bool) -> Array:
 
 def _refuse_out(out: Any) -> None:
     if out is not None:
-        raise error(
-            TypeError, "out= is not supported in traced programs; assign the result: y[...] = np.sum(x)"
-        )
+        raise error(TypeError, "out= is not supported in traced programs; assign the result: y[...] = np.sum(x)")
 
 
 def _masked(x: Array, where: Any, neutral: Any) -> Array:
@@ -95,9 +93,7 @@ def min(
     return _extreme("min", "minimum", a, axis, out, keepdims, initial, where)
 
 
-def _extreme(
-    kind: Any, primitive: str, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any
-) -> Array:
+def _extreme(kind: Any, primitive: str, a: Any, axis: Any, out: Any, keepdims: bool, initial: Any, where: Any) -> Array:
     _refuse_out(out)
     x = as_array(_as_stacked(a))
     if is_complex(x.dtype):
@@ -105,9 +101,7 @@ def _extreme(
     axes = axes_of(axis, x.ndim)
     if initial is _NO:
         if where is not True:
-            raise error(
-                ValueError, f"np.{kind} with where= needs initial=, the value where nothing is selected"
-            )
+            raise error(ValueError, f"np.{kind} with where= needs initial=, the value where nothing is selected")
         if dims.product(x.shape[i] for i in axes) == 0:
             raise error(ValueError, f"np.{kind} of an array without elements has no value; give initial=")
     elif where is not True:
@@ -252,9 +246,7 @@ def std(
 
 
 @implements("average")
-def average(
-    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False
-) -> Any:
+def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: bool = False) -> Any:
     """As ``np.average``."""
     x = as_array(_as_stacked(a))
     if weights is None:
@@ -295,9 +287,7 @@ def nanprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdi
 @implements("nanmean")
 def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Array:
     filled, present = _without_nan(a, 0)
-    return sum(filled, axis, dtype, out, keepdims) / sum(present, axis, keepdims=keepdims).astype(
-        filled.dtype
-    )
+    return sum(filled, axis, dtype, out, keepdims) / sum(present, axis, keepdims=keepdims).astype(filled.dtype)
 
 
 @implements("nanmax")
@@ -310,9 +300,7 @@ def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) ->
     return _nan_extreme(min, a, math.inf, axis, out, keepdims)
 
 
-def _nan_extreme(
-    function: Callable[..., Array], a: Any, neutral: float, axis: Any, out: Any, keepdims: bool
-) -> Array:
+def _nan_extreme(function: Callable[..., Array], a: Any, neutral: float, axis: Any, out: Any, keepdims: bool) -> Array:
     x = as_array(a)
     if not is_float(x.dtype):
         return function(x, axis, out, keepdims)
@@ -391,9 +379,7 @@ def _peak(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 @implements("logsumexp")
-def logsumexp(
-    a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False
-) -> Array:
+def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Array:
     """``log Σ b·exp(a)`` without overflow; −inf elements add nothing, a +inf element gives +inf."""
     if return_sign:
         raise error(TypeError, "logsumexp with return_sign is not supported in traced programs")

@@ -33,6 +33,7 @@ class Scope:
         "_external",
         "_held",
         "alive",
+        "elements",
         "function",
         "hidden",
         "level",
@@ -45,9 +46,7 @@ class Scope:
         "types",
     )
 
-    def __init__(
-        self, function: Callable[..., Any], types: tuple[Type, ...], names: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], types: tuple[Type, ...], names: tuple[str, ...] = ()) -> None:
         self.parent: Scope | None = _current.get()
         self.level: int = 0 if self.parent is None else self.parent.level + 1
         self.root: Scope = self if self.parent is None else self.parent.root
@@ -57,6 +56,7 @@ class Scope:
         self.names = names
         self.provenance: dict[Node, Where] = {}
         self.seen: dict[Node, None] = {}
+        self.elements: dict[tuple[Node, int], Node] = {}  # x[i] of vectors, which programs ask for again and again
         self.nonnegative: set[Node] = set()  # what is known to be so, such as a loop's counter
         self.hidden: list[np.ndarray[Any, Any]] = []
         # id of a concrete array → the array itself (so that the id stays its own) and the node of
@@ -201,9 +201,7 @@ def reachable_arrays(function: Any) -> Iterator[np.ndarray[Any, Any]]:
             stack.extend((v, 1) for v in _captured_by(value))
         elif isinstance(value, MethodType):
             stack.extend(((value.__func__, 1), (value.__self__, 1)))
-        elif (
-            isinstance(value, (ModuleType, type, str, bytes, int, float, complex, CodeType)) or value is None
-        ):
+        elif isinstance(value, (ModuleType, type, str, bytes, int, float, complex, CodeType)) or value is None:
             continue
         elif depth > 0:
             stack.extend((v, depth - 1) for v in _parts(value))

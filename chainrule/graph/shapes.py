@@ -46,9 +46,7 @@ def view(x: Array, read: Callable[[Node], Node], write: Callable[[Node, Node], N
 
 
 @implements("reshape")
-def reshape(
-    a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None
-) -> Array:
+def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Array:
     """As ``np.reshape`` in C order; one size may be −1, sizes may be symbolic."""
     if order not in ("C", "A", "K"):
         raise error(TypeError, "reshape in C order only; transpose before and after for the other")
@@ -60,9 +58,7 @@ def reshape(
 def _completed(shape: Shape, wanted: Any) -> Shape:
     sizes = list(wanted) if isinstance(wanted, (tuple, list)) else [wanted]
     total = dims.product(shape)
-    unknown = [
-        i for i, d in enumerate(sizes) if not isinstance(d, Size) and not isinstance(d, Array) and d == -1
-    ]
+    unknown = [i for i, d in enumerate(sizes) if not isinstance(d, Size) and not isinstance(d, Array) and d == -1]
     if len(unknown) > 1:
         raise error(ValueError, "can only specify one unknown dimension")
     known = as_shape([d for i, d in enumerate(sizes) if i not in unknown])
@@ -75,9 +71,7 @@ def _completed(shape: Shape, wanted: Any) -> Shape:
     else:
         found = known
     if dims.product(found) != total:
-        raise error(
-            ValueError, f"cannot reshape array of shape {dims.show(shape)} into {dims.show(as_text(sizes))}"
-        )
+        raise error(ValueError, f"cannot reshape array of shape {dims.show(shape)} into {dims.show(as_text(sizes))}")
     return found
 
 
@@ -122,9 +116,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
 def moveaxis(a: Any, source: Any, destination: Any) -> Array:
     x = as_array(a)
     froms = [axis_of(s, x.ndim) for s in (source if isinstance(source, (tuple, list)) else [source])]
-    tos = [
-        axis_of(d, x.ndim) for d in (destination if isinstance(destination, (tuple, list)) else [destination])
-    ]
+    tos = [axis_of(d, x.ndim) for d in (destination if isinstance(destination, (tuple, list)) else [destination])]
     order = [i for i in range(x.ndim) if i not in froms]
     for to, source_axis in sorted(zip(tos, froms, strict=True)):
         order.insert(to, source_axis)
@@ -234,9 +226,7 @@ def common(arrays: Any) -> list[Node]:
 
 
 @implements("concatenate", "concat")
-def concatenate(
-    arrays: Any, /, axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind"
-) -> Array:
+def concatenate(arrays: Any, /, axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind") -> Array:
     nodes = common(arrays)
     if axis is None:
         nodes, axis = [express.reshape(n, (dims.product(n.shape),)) for n in nodes], 0
@@ -290,9 +280,7 @@ def block(arrays: Any) -> Array:
     """Nested lists of blocks, at most two deep."""
     if not isinstance(arrays, list):
         return as_array(arrays)
-    rows = [
-        concatenate([atleast_1d(b) for b in r], -1) if isinstance(r, list) else atleast_1d(r) for r in arrays
-    ]
+    rows = [concatenate([atleast_1d(b) for b in r], -1) if isinstance(r, list) else atleast_1d(r) for r in arrays]
     if not any(isinstance(r, list) for r in arrays):
         return concatenate(rows, -1)
     return concatenate([atleast_2d(r) for r in rows], -2)
@@ -323,11 +311,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     x = as_array(ary)
     total = x.shape[axis]
-    if (
-        isinstance(indices_or_sections, (int, np.integer))
-        and isinstance(total, int)
-        and total % indices_or_sections
-    ):
+    if isinstance(indices_or_sections, (int, np.integer)) and isinstance(total, int) and total % indices_or_sections:
         raise error(ValueError, "array split does not result in an equal division")
     return array_split(x, indices_or_sections, axis)
 

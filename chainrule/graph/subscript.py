@@ -21,6 +21,8 @@ def getitem(x: Array, index: Any) -> Array:
     scope = scope_of(x)
     node = node_of(x)
     shape = node.type.shape
+    if type(index) is int and len(shape) == 1:
+        return wrap(_element(node, index, scope), scope)
     entries = index_entries(index, shape, scope)
     if _mask_in(entries) is not None:
         raise error(
@@ -41,6 +43,14 @@ def getitem(x: Array, index: Any) -> Array:
     )
 
 
+def _element(node: Node, index: int, scope: Scope) -> Node:
+    found = scope.elements.get((node, index))
+    if found is None:
+        found = indexing.read(node, indexing.plan(node.type.shape, (index,)))
+        scope.elements[node, index] = found
+    return found
+
+
 @implements("updated")
 def updated(x: Array, index: Any, value: Any, kind: str) -> Array:
     """``x`` after ``x[index] = value`` (``"set"``), ``+=`` (``"add"``, repeated indices accumulate), or
@@ -51,9 +61,7 @@ def updated(x: Array, index: Any, value: Any, kind: str) -> Array:
     entries = index_entries(index, node.type.shape, scope)
     new = lift.strong(operand(value, scope))
     if is_complex(new.type.dtype) and not is_complex(node.type.dtype):
-        raise error(
-            TypeError, f"complex values do not fit into a {node.type.dtype} array; take .real or .imag"
-        )
+        raise error(TypeError, f"complex values do not fit into a {node.type.dtype} array; take .real or .imag")
     new = express.cast(new, node.type.dtype)
     if _mask_in(entries) is not None:
         return wrap(_masked(node, entries, new, kind), scope)
@@ -154,9 +162,7 @@ def _concrete_entry(entry: np.ndarray[Any, Any], shape: Shape, axis: int, scope:
             if any(isinstance(d, Size) for d in shape[axis : axis + entry.ndim]):
                 return (scope.lift(entry),)
             raise error(IndexError, f"a mask of shape {entry.shape} does not fit the axes from {axis} on")
-        return tuple(
-            _concrete_entry(place, shape, axis + i, scope)[0] for i, place in enumerate(np.nonzero(entry))
-        )
+        return tuple(_concrete_entry(place, shape, axis + i, scope)[0] for i, place in enumerate(np.nonzero(entry)))
     if entry.dtype.kind not in "iu":
         raise error(IndexError, f"an index must be an integer, not {entry.dtype}")
     if entry.ndim == 0:

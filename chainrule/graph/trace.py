@@ -69,9 +69,7 @@ def trace_flat(
         graph = Graph(inputs, outputs, _names(given, len(types), len(hidden)), scope.provenance)
         return Traced(graph, tuple(hidden), structure)
     captured = _captured(scope, outputs, hoist)
-    known = {
-        node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))
-    }
+    known = {node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))}
     for node in captured:
         known[node] = make(Input(0, len(known), node.type))
     closed, renamed = rebuild(outputs, known)
@@ -86,9 +84,7 @@ def _call(function: Callable[..., Any], handles: list[Array]) -> Any:
     try:
         return function(*handles)
     except ValueError as problem:
-        if is_of_user(
-            problem.__cause__
-        ):  # NumPy puts "setting an array element with a sequence" over our error
+        if is_of_user(problem.__cause__):  # NumPy puts "setting an array element with a sequence" over our error
             raise problem.__cause__ from None  # type: ignore[misc]
         raise
 
@@ -161,12 +157,8 @@ def type_of_argument(value: Any, path: str) -> Type:
         return value.type
     if isinstance(value, Array):
         return Type(value.shape, value.dtype)
-    if not isinstance(value, (int, float, complex, np.ndarray, np.generic)) and not hasattr(
-        value, "__array__"
-    ):
-        raise error(
-            TypeError, f"argument {path} is a {type(value).__name__}, no array or number: {value!r:.60}"
-        )
+    if not isinstance(value, (int, float, complex, np.ndarray, np.generic)) and not hasattr(value, "__array__"):
+        raise error(TypeError, f"argument {path} is a {type(value).__name__}, no array or number: {value!r:.60}")
     array = np.asarray(value)
     return Type(array.shape, element_type(array))
 

@@ -93,9 +93,7 @@ def _kind(spec: TreeDef) -> str:
     return name if name == "None" else f"a {name}"
 
 
-def register_dataclass(
-    cls: T, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] = ()
-) -> T:
+def register_dataclass(cls: T, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] = ()) -> T:
     """Make a dataclass a pytree: ``data_fields`` (default: all others) are children, ``meta_fields``
     structure.
 
@@ -106,11 +104,7 @@ def register_dataclass(
     if not is_dataclass(cls):
         raise TypeError(f"{cls.__name__} is not a dataclass")
     meta = tuple(meta_fields)
-    data = (
-        tuple(data_fields)
-        if data_fields is not None
-        else tuple(f.name for f in fields(cls) if f.name not in meta)
-    )
+    data = tuple(data_fields) if data_fields is not None else tuple(f.name for f in fields(cls) if f.name not in meta)
 
     def split(value: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
         return [getattr(value, n) for n in data], tuple(getattr(value, n) for n in meta), data

@@ -114,11 +114,7 @@ def fabs(x: Any) -> Array:
 def _rounding(primitive: str) -> Callable[[Any], Array]:
     def function(x: Any) -> Array:
         array = as_array(x)
-        return (
-            elementwise(primitive, array)
-            if is_float(array.dtype)
-            else positive(_no_complex(array, primitive))
-        )
+        return elementwise(primitive, array) if is_float(array.dtype) else positive(_no_complex(array, primitive))
 
     return function
 
@@ -152,9 +148,7 @@ def _test(primitive: str, of_exact: bool) -> Callable[[Any], Array]:
     return function
 
 
-UFUNCS.update(
-    {"isfinite": _test("isfinite", True), "isnan": _test("isnan", False), "isinf": _test("isinf", False)}
-)
+UFUNCS.update({"isfinite": _test("isfinite", True), "isnan": _test("isnan", False), "isinf": _test("isinf", False)})
 
 
 @ufunc("signbit")
@@ -301,9 +295,7 @@ def _call(name: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         raise unsupported(name)
     if kwargs:
         if kwargs.get("where", True) is not True:
-            raise error(
-                TypeError, f"np.{name}(..., where=...): write np.where(condition, np.{name}(...), other)"
-            )
+            raise error(TypeError, f"np.{name}(..., where=...): write np.where(condition, np.{name}(...), other)")
         unknown = set(kwargs) - _HARMLESS - {"where", "dtype", "out"}
         if unknown:
             raise error(TypeError, f"np.{name} takes no {sorted(unknown)} in traced programs")
@@ -354,9 +346,7 @@ def unsupported(name: str) -> TypeError:
 def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A function of NumPy's called with traced values among its arguments."""
     module = getattr(function, "__module__", "") or ""
-    prefix = (
-        "linalg." if module.startswith("numpy.linalg") else "fft." if module.startswith("numpy.fft") else ""
-    )
+    prefix = "linalg." if module.startswith("numpy.linalg") else "fft." if module.startswith("numpy.fft") else ""
     name = prefix + function.__name__
     found = FUNCTIONS.get(name)
     if found is None:
@@ -367,9 +357,7 @@ def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     try:
         return found(*args, **kwargs)
     except TypeError as problem:
-        if (
-            problem.__traceback__ is not None and problem.__traceback__.tb_next is None
-        ):  # the call itself did not fit
+        if problem.__traceback__ is not None and problem.__traceback__.tb_next is None:  # the call itself did not fit
             raise error(TypeError, f"np.{name} in traced programs: {problem}") from None
         raise
 

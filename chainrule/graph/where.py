@@ -102,9 +102,7 @@ def is_inside(filename: str) -> bool:
     """Whether a file belongs to this package or to a library that it stands on."""
     found = _known.get(filename)
     if found is None:
-        found = _known[filename] = os.path.abspath(filename).startswith(_INSIDE) or filename.startswith(
-            "<frozen"
-        )
+        found = _known[filename] = os.path.abspath(filename).startswith(_INSIDE) or filename.startswith("<frozen")
     return found
 
 

@@ -43,7 +43,7 @@ _VIEWS: Final = (Broadcast, Transpose, Reshape, Slice, Reverse, Pad, Concatenate
 _LEAVES: Final = (Const, SizeOf, Iota)
 
 
-# --- graphs with other inputs ------------------------------------------------------------------------------
+# --- graphs with other inputs -------------------------------------------------------------------------------
 
 
 def with_inputs(body: Graph, values: Sequence[Node], kinds: Sequence[Type], names: Sequence[str]) -> Graph:
@@ -77,7 +77,7 @@ def first_captured(op: Loop) -> int:
     return op.carries if op.condition == "predicate" else 1 + op.carries + op.scanned
 
 
-# --- arguments ---------------------------------------------------------------------------------------------
+# --- arguments ----------------------------------------------------------------------------------------------
 
 
 @on(Loop)
@@ -139,7 +139,7 @@ def _is_literal(node: Node) -> bool:
     return type(source.op) in _LEAVES and not source.shape
 
 
-# --- results -----------------------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------------------------
 
 
 @on(Loop)
@@ -233,7 +233,7 @@ def reshape_first(x: Node) -> Node:
     return reshape(x, x.shape[1:])
 
 
-# --- invariants --------------------------------------------------------------------------------------------
+# --- invariants ---------------------------------------------------------------------------------------------
 
 
 @on(Loop)
@@ -313,7 +313,7 @@ BODIES: Final = Table([
 ])  # fmt: skip
 
 
-# --- results that nobody reads -----------------------------------------------------------------------------
+# --- results that nobody reads ------------------------------------------------------------------------------
 
 
 def prune(graph: Graph) -> Graph:

@@ -35,7 +35,7 @@ from .monomial import ONE, Atoms, Factors, Monomial, common_factors, without
 from .products import Writer
 
 _LARGEST_POWER: Final = 8
-_MOST_TERMS: Final = 12  # terms of sums that are merged
+_MOST_TERMS: Final = 8  # terms of sums that are merged
 _WORTH: Final = 1e-9  # the relative gain from which on another form is better
 
 

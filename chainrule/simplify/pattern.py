@@ -106,7 +106,7 @@ def wildcards(pattern: Any) -> Iterator[str]:
             yield from wildcards(argument)
 
 
-# --- rules -------------------------------------------------------------------------------------------------
+# --- rules --------------------------------------------------------------------------------------------------
 
 
 @final
@@ -200,7 +200,7 @@ def fitted(found: Any, node: Node) -> Node | None:
     return result if result.shape == node.shape else spread(result, node.shape)
 
 
-# --- compilation -------------------------------------------------------------------------------------------
+# --- compilation --------------------------------------------------------------------------------------------
 
 
 def argument_key(node: Node) -> str:

@@ -320,9 +320,7 @@ def test_a_long_chain_of_views_does_not_recurse() -> None:
 leaked: list[Array] = []
 
 
-def refused(
-    function: Callable[..., Any], kind: type[Exception], *parts: str, shape: tuple[Any, ...] = (3,)
-) -> None:
+def refused(function: Callable[..., Any], kind: type[Exception], *parts: str, shape: tuple[Any, ...] = (3,)) -> None:
     with pytest.raises(kind) as caught:
         trace(function, spec(*shape))
     for part in (*parts, "test_array.py:"):

@@ -126,9 +126,7 @@ def test_a_number_that_starts_a_loop_takes_the_type_of_the_body() -> None:
 
 
 def test_branches_are_converted_to_their_common_type() -> None:
-    graph = trace(
-        lambda x: (cond(x > 0, lambda: 1, lambda: x), cond(x > 0, lambda: x, lambda: 0)), np.float32(2)
-    )
+    graph = trace(lambda x: (cond(x > 0, lambda: 1, lambda: x), cond(x > 0, lambda: x, lambda: 0)), np.float32(2))
     assert [o.dtype.name for o in graph.outputs] == ["float32", "float32"]
 
 
@@ -137,9 +135,7 @@ def loops(graph: Any) -> list[Loop]:
 
 
 def test_bodies_are_closed_and_equal_ones_are_one() -> None:
-    graph = trace(
-        lambda x, y: (series(x, 5), fori_loop(1, 5, lambda j, t: t + np.sin(j * x) / j, 0.0), y), 0.1, 0.2
-    )
+    graph = trace(lambda x, y: (series(x, 5), fori_loop(1, 5, lambda j, t: t + np.sin(j * x) / j, 0.0), y), 0.1, 0.2)
     (first,) = loops(graph)
     assert first.body.inputs == (
         graph.inputs[0].__class__((), np.dtype(int)),

@@ -126,3 +126,12 @@ def test_product_and_show():
     assert dim.product((N, 2, N)) == 2 * N * N
     assert dim.product(()) == 1
     assert dim.show((N, 3)) == "[n, 3]"
+
+
+def test_comparisons_that_every_size_answers_alike() -> None:
+    assert N > 1 and N >= 2 and 1 < N and not N < 2 and not N <= 1
+    assert N + 1 > N and not N - 1 >= N
+    with pytest.raises(TypeError, match=r"whether n > 2 is not known.*test_dim\.py"):
+        N > 2  # noqa: B015
+    with pytest.raises(TypeError, match="whether n <= m"):
+        N <= M  # noqa: B015

@@ -240,9 +240,7 @@ def test_symbolic_size(f: Callable[[Any], Any], n: int) -> None:
     x = np.arange(1.0, n + 1.0) ** 2
     graph = trace(f, spec("n"))
     wanted = f(x)
-    for found, truth in zip(
-        evaluate(graph, [x]), wanted if isinstance(wanted, list) else [wanted], strict=True
-    ):
+    for found, truth in zip(evaluate(graph, [x]), wanted if isinstance(wanted, list) else [wanted], strict=True):
         np.testing.assert_allclose(found, truth, rtol=1e-14)
 
 
@@ -251,9 +249,7 @@ def test_symbolic_shapes_are_named() -> None:
     shapes = []
 
     def f(x: Any) -> Any:
-        shapes.extend(
-            [x[1:].shape, x[:-2].shape, x[None].shape, np.concatenate([x, x]).shape, x.reshape(1, -1).shape]
-        )
+        shapes.extend([x[1:].shape, x[:-2].shape, x[None].shape, np.concatenate([x, x]).shape, x.reshape(1, -1).shape])
         return x
 
     trace(f, spec("n"))

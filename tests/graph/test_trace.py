@@ -43,9 +43,7 @@ def test_results_are_any_pytree() -> None:
 
 
 def test_trace_of_pytrees_and_concrete_arguments() -> None:
-    graph = trace(
-        lambda p, x, *, scale: p["a"] * x + p["b"][0] * scale, {"a": spec(), "b": (2.0,)}, GLOBAL, scale=3
-    )
+    graph = trace(lambda p, x, *, scale: p["a"] * x + p["b"][0] * scale, {"a": spec(), "b": (2.0,)}, GLOBAL, scale=3)
     assert [str(t) for t in graph.inputs] == ["float64", "float64", "float64[3]", "int64"]
     assert graph.names == ("p['a']", "p['b'][0]", "x", "scale")
     with pytest.raises(TypeError, match=r"argument p\['a'\] is a str"):
@@ -122,9 +120,7 @@ def test_arrays_from_outside_are_hidden_inputs_one_each() -> None:
 
     traced = flat(lambda x: helper(x) + helper(2 * x), F)
     assert sorted(c.tolist() for c in traced.captures) == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0]]
-    np.testing.assert_array_equal(
-        evaluate(traced.graph, [2.0, *traced.captures])[0], helper(2.0) + helper(4.0)
-    )
+    np.testing.assert_array_equal(evaluate(traced.graph, [2.0, *traced.captures])[0], helper(2.0) + helper(4.0))
 
 
 class Model:

@@ -40,9 +40,7 @@ ARRAYS: dict[str, Any] = {
 CONSTANTS: dict[str, Any] = {"np": np, "sp": sp, "I": np.array([0, 2, -1]), "J": np.array([1, 0, 3])}
 
 
-def agree(
-    function: Callable[..., Any], *args: Any, rtol: float = 1e-13, atol: float = 1e-13, **kwargs: Any
-) -> None:
+def agree(function: Callable[..., Any], *args: Any, rtol: float = 1e-13, atol: float = 1e-13, **kwargs: Any) -> None:
     """Assert that the traced function gives what the function itself gives: values, shapes, element types,
     structure.
     """
@@ -76,6 +74,4 @@ def expression_agrees(expression: str, **options: Any) -> None:
 
 def table(text: str) -> list[str]:
     """The expressions of a table, one a line."""
-    return [
-        line.strip() for line in text.strip().splitlines() if line.strip() and not re.match(r"\s*#", line)
-    ]
+    return [line.strip() for line in text.strip().splitlines() if line.strip() and not re.match(r"\s*#", line)]
