@@ -2,6 +2,7 @@
 
 from . import debug, lax, numpy, scipy
 from .api import (
+    bind,
     elementwise_grad,
     grad,
     hessian,
@@ -27,7 +28,7 @@ from .graph.control import cond, fori_loop, map, scan, switch, while_loop
 __version__ = "0.1.0"
 
 __all__ = [
-    "Function", "check_grads", "cond", "debug", "disable_jit", "elementwise_grad", "fori_loop", "grad", "hessian", "hvp",
+    "Function", "bind", "check_grads", "cond", "debug", "disable_jit", "elementwise_grad", "fori_loop", "grad", "hessian", "hvp",
     "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lax", "linearize", "map", "numpy", "scan", "scipy", "spec",
     "stop_gradient", "switch", "trace", "value_and_grad", "value_grad_hess", "vjp", "vmap", "while_loop",
 ]  # fmt: skip

@@ -11,16 +11,18 @@ import functools
 import inspect
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
 from .codegen import function as native
+from .codegen import tiers
 from .codegen.kernel import CompiledKernel, compile_graph
 from .graph import dim as dims
 from .graph import tree
@@ -30,9 +32,10 @@ from .graph.dtype import COMPLEX128, FLOAT64, INT64, DType, canonical
 from .graph.evaluate import evaluate
 from .graph.node import Graph
 from .graph.op import Type
-from .graph.scope import current
+from .graph.scope import Bound, current
 from .graph.trace import Traced, trace_flat
 from .graph.where import error
+from .simplify.binding import precompute, split_sums
 from .simplify.pipeline import simplify
 
 _NUMBERS: Final = (float, int, bool, complex)
@@ -73,7 +76,8 @@ def disable_jit() -> Iterator[None]:
 class Specialised:
     """The program traced for given types: its simplified graph, what it captured, and how results are laid out.
 
-    ``constants`` stands for results that are no arrays of the graph. The kernel is compiled when first needed.
+    ``constants`` stands for results that are no arrays of the graph. The kernel is compiled when first needed, and is
+    in ``box``; ``heat`` says how much it was used since.
     """
 
     types: tuple[Type, ...]
@@ -81,6 +85,7 @@ class Specialised:
     hidden: tuple[np.ndarray[Any, Any], ...]
     out: tree.TreeDef
     box: list[Any]
+    heat: tiers.Heat = field(default_factory=tiers.Heat)
 
     def kernel(self, name: str) -> CompiledKernel:
         """The native kernel, shared by all graphs of the same digest."""
@@ -88,6 +93,14 @@ class Specialised:
             self.box.append(_compiled(self.graph, name, len(self.hidden)))
         kernel: CompiledKernel = self.box[0]
         return kernel
+
+    def replace_kernel(self, better: CompiledKernel) -> None:
+        """From now on, here and for new functions with the same graph, the better kernel is used."""
+        self.box[0] = better
+        with _kernels_lock:
+            key = (self.graph.digest, len(self.hidden))
+            if key in _kernels:
+                _kernels[key] = better
 
 
 def _compiled(graph: Graph, name: str, hidden: int) -> CompiledKernel:
@@ -154,10 +167,12 @@ class Function(native.Function):
     @property
     def address(self) -> int:
         """The address of the native kernel that was used last: ``void f(inputs…, sizes…, results…[, workspace])``."""
-        return self._used().kernel(self._symbol()).address
+        used = self._used()
+        used.replace_kernel(tiers.improved(used.kernel(self._symbol())))
+        return used.kernel(self._symbol()).address
 
     def source(self, kind: str = "llvm") -> str:
-        """The code of the kernel that was used last: ``"llvm"``, ``"c"``, or ``"ir"`` for the loops it was made from."""
+        """The code of the kernel that was used last: ``"llvm"``, ``"c"``, or ``"ir"``, the loops it was made from."""
         kernel = self._used().kernel(self._symbol())
         match kind:
             case "llvm":
@@ -213,10 +228,14 @@ class Function(native.Function):
             ]
         else:
             kernel = used.kernel(self._symbol())
-            if not kwargs and not static and spec == tree.structure((tuple(args), {})) and _all_leaves(args):
+            plain = not kwargs and not static and spec == tree.structure((tuple(args), {})) and _all_leaves(args)
+            if plain and kernel.is_best:
                 self._go_native(used, kernel)
             arrays = [_conform(v, t) for v, t in zip(leaves, types, strict=True)]
+            started = time.perf_counter()
             results = self._call_flat(used, kernel)(*arrays)
+            if not kernel.is_best:
+                self._warm_up(used, kernel, time.perf_counter() - started, plain)
         return tree.unflatten(used.out, results)
 
     def _flatten(
@@ -300,8 +319,12 @@ class Function(native.Function):
 
         program.__wrapped__ = self._program  # type: ignore[attr-defined]  # what it captured is looked for there
         traced: Traced = trace_flat(program, types, self._names(spec))
-        graph = simplify(traced.graph)
-        return Specialised(types, graph, tuple(traced.captures), traced.tree, [])
+        graph, hidden = simplify(traced.graph), list(traced.captures)
+        if any(isinstance(array, Bound) for array in hidden):  # the others are snapshots, too
+            data = range(len(types), len(types) + len(hidden))
+            graph, hidden = precompute(split_sums(graph, data), len(types), hidden, data)
+            graph = simplify(graph)
+        return Specialised(types, graph, tuple(hidden), traced.tree, [])
 
     def _names(self, spec: tree.TreeDef) -> tuple[str, ...]:
         """A name for each leaf, after the user's parameters: ``x``, ``p['mu']``."""
@@ -319,6 +342,27 @@ class Function(native.Function):
         return tuple(names)
 
     # --- the fast path ---
+
+    def _warm_up(self, used: Specialised, kernel: CompiledKernel, seconds: float, plain: bool) -> None:
+        """After a call of a kernel that was compiled fast: once it was used enough, it is compiled well meanwhile."""
+        heat = used.heat
+        heat.add(seconds)
+        if not heat.asked and heat.is_hot(tiers.seconds_to_compile(kernel.llvm, kernel.best)):
+            heat.asked = True
+            if plain:
+                self._go_native(used, kernel)
+            tiers.improve_later(kernel, lambda better: self._improve(used, better))
+
+    def _improve(self, used: Specialised, better: CompiledKernel) -> None:
+        """Swaps in the better code of a kernel, under the calls of other threads."""
+        with self._lock:
+            used.replace_kernel(better)
+            flat = self._flat.pop(id(used), None)
+            if flat is not None:
+                self._call_flat(used, better)
+            if self._native_for is used:
+                self._native_for = None
+                self._go_native(used, better)
 
     def _go_native(self, used: Specialised, kernel: CompiledKernel) -> None:
         """Installs the kernel's entry, if results can be laid out natively; a general kernel is never given up."""

@@ -32,15 +32,16 @@ ORDER = {
         evaluate algebra syntax batch sparsity
         """,
     "simplify": """
-        pattern rewrite known views bodies exact real stable normal scalarize cas binding pipeline
+        pattern rewrite known views bodies exact real stable monomial products normal small elements scalarize cas binding pipeline
         """,
     "codegen": """
         vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath
-        ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule
-        nests serial structured lower verify signature native externs llvm_builder
-        llvm_vecmath llvm_memory llvm_primitives llvm_expressions to_llvm to_c to_cuda to_numpy to_sympy
-        to_latex foreign capi entry_prelude entry
-        kernel cache function aot
+        ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule pieces
+        nests serial structured lower verify signature native cache threads_text threads externs llvm_builder
+        llvm_vecmath llvm_memory llvm_outline llvm_primitives llvm_expressions to_llvm
+        c_text c_builder c_runtime c_primitives c_usage c_lanes c_expressions to_c
+        to_cuda to_numpy to_sympy to_latex foreign capi entry_prelude entry
+        tiers kernel function aot
         """,
 }
 

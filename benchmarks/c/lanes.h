@@ -1,4 +1,4 @@
-/* exp and log for double, short enough that the compiler inlines and vectorises them in place.
+/* exp, log, sin and cos for double, short enough that the compiler inlines and vectorises them in place.
    1-2 ulp; no special cases: arguments must be finite and moderate, and positive for the logarithm.
    Compile without -fassociative-math, so that (x + SHIFT) - SHIFT rounds to an integer. */
 #ifndef LANES_H
@@ -40,5 +40,21 @@ INLINE double lane_log(double x) {
                                 2.857142874366239149e-01), 6.666666666666735130e-01);
     double r = even + odd;
     return fma(exponent, LN2_HIGH, f - (h - fma(s, h + r, exponent * LN2_LOW)));
+}
+
+/* sin(x) and cos(x): x = q pi/2 + r in two words, polynomials of fdlibm on |r| <= pi/4. */
+INLINE void lane_sincos(double x, double *sine, double *cosine) {
+    double shifted = x * 0.63661977236758134 + SHIFT, n = shifted - SHIFT;
+    int64_t q = bits(shifted);
+    double r = fma(n, -6.07710050650619224932e-11, fma(n, -1.57079632673412561417, x)), z = r * r;
+    double s = fma(z, 1.58962301576546568060e-10, -2.50507477628578072866e-8);
+    s = fma(z, fma(z, s, 2.75573136213857245213e-6), -1.98412698295895385996e-4);
+    s = fma(z * r, fma(z, fma(z, s, 8.33333333332211858878e-3), -1.66666666666666307295e-1), r);
+    double c = fma(z, -1.13585365213876817300e-11, 2.08757008419747316778e-9);
+    c = fma(z, fma(z, c, -2.75573141792967388112e-7), 2.48015872888517045348e-5);
+    c = fma(z * z, fma(z, fma(z, c, -1.38888888888730564116e-3), 4.16666666666665929218e-2), fma(z, -0.5, 1.0));
+    int64_t swap = -(q & 1), a = bits(s), b = bits(c), both = (a ^ b) & swap;
+    *sine = from_bits((a ^ both) ^ (int64_t)((uint64_t)(q & 2) << 62));
+    *cosine = from_bits((b ^ both) ^ (int64_t)((uint64_t)((q + 1) & 2) << 62));
 }
 #endif

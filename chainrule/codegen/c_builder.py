@@ -6,11 +6,12 @@ once. Bit patterns are ``uint64_t``, so that they wrap.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from .c_text import ATOM, UNARY, Text, binary, call, cast, constant, negative, select
-from .vecmath import FUNCTIONS
+from .c_text import Text, binary, call, cast, constant, inverse, negative, select
+from .vecmath import FUNCTIONS, sincos
 from .vecmath_polygamma import polygamma
 
 LONGEST: Final = 76
@@ -181,7 +182,7 @@ class COps:
         return self._binary("bool", "|", a, b)
 
     def mask_not(self, a: Node, /) -> Node:
-        return self._node("bool", lambda x: Text(f"!{x.inside(ATOM)}", UNARY), a)
+        return self._node("bool", inverse, a)
 
     def any(
         self, mask: Node, rare: Callable[..., Any], args: tuple[Node, ...], default: tuple[Node, ...], /
@@ -218,6 +219,9 @@ def _needed(items: Sequence[Item], roots: Sequence[Node]) -> list[Item]:
         needed.append(item)
         for node in used:
             node.uses += 1
+        if isinstance(item, Node) and item.make is select:
+            for node in item.args[1:]:
+                node.uses += 1  # lines of their own: both are computed in any case, no branch is wanted
     return needed[::-1]
 
 
@@ -281,6 +285,7 @@ class Functions(NamedTuple):
     text: str
 
 
+@functools.cache
 def elementary(name: str, arity: int) -> Functions:
     """``cr_name``, and the slow paths that it calls."""
     rare: dict[str, Callable[..., Any]] = {}
@@ -307,6 +312,7 @@ def _rare(symbol: str, function: Callable[..., Any], caller: COps) -> str:
     return _function(f"CR_RARE void {symbol}", declared + [f"double *{place}" for place in places], lines, None)
 
 
+@functools.cache
 def has_rare_path(name: str, arity: int) -> bool:
     """Whether a function of `vecmath` has a slow path, which no compiler can put into a loop of lanes."""
     ops = COps(None)
@@ -314,25 +320,40 @@ def has_rare_path(name: str, arity: int) -> bool:
     return bool(ops.masks)
 
 
+SINCOS: Final = "sincos"
+"""The function of lanes that gives sine and cosine, which share most of their work."""
+
+
+@functools.cache
 def elementary_of_lanes(name: str) -> str:
-    """``cr_name_lanes``, a function of one argument for many lanes: the usual path in a loop for all of them, and where
-    one needs the slow path, all again.
+    """``cr_name_lanes``, a function of one argument for many lanes.
+
+    The usual path is a loop for all of them; where one lane needs the slow path, all are computed again.
     """
     ops = COps(None)
-    result = emitter(name)(ops, _parameter(ops, "x[lane]"))
+    x = _parameter(ops, "x[lane]")
+    if name == SINCOS:
+        sine, cosine = sincos(ops, x)
+        results = [("s", "sin", sine), ("c", "cos", cosine)]
+    else:
+        results = [("y", name, emitter(name)(ops, x))]
     rare = ops.masks[0]
     for mask in ops.masks[1:]:
         rare = ops.mask_or(rare, mask)
-    lines, (value, flag) = body(ops.items, [result, rare])
-    inner = "\n".join(f"        {line}" for line in [*lines, f"y[lane] = {value};", f"rare |= {flag};"])
-    return f"""static void cr_{name}_lanes(int lanes, const double *restrict x, double *restrict y)
+    lines, values = body(ops.items, [*(node for _, _, node in results), rare])
+    lines += [f"{array}[lane] = {value};" for (array, _, _), value in zip(results, values, strict=False)]
+    inner = "\n".join(f"        {line}" for line in [*lines, f"rare |= {values[-1]};"])
+    again = "\n".join(f"        {array}[lane] = cr_{function}(x[lane]);" for array, function, _ in results)
+    places = ", ".join(f"double *restrict {array}" for array, _, _ in results)
+    return f"""static void cr_{name}_lanes(int lanes, const double *restrict x, {places})
 {{
-    bool rare = false;
+    uint64_t rare = 0; /* as wide as the lanes: this vectorises */
     for (int lane = 0; lane < lanes; lane++) {{
 {inner}
     }}
-    for (int lane = 0; rare && lane < lanes; lane++)
-        y[lane] = cr_{name}(x[lane]);
+    for (int lane = 0; rare != 0 && lane < lanes; lane++) {{
+{again}
+    }}
 }}"""
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from .c_builder import has_lane_code
 from .c_runtime import Runtime, has_helper
-from .c_text import TYPES, UNARY, ATOM, EQUALITY, Text, binary, call, cast, constant, negative, select
+from .c_text import ATOM, TYPES, UNARY, Text, binary, call, cast, constant, inverse, negative, select
 from .ir import DTypeName
 from .unsupported import Unsupported
 
@@ -37,8 +37,17 @@ _ONLY_DOUBLE: Final = {"gamma": "tgamma"}
 _TESTS: Final = ("isnan", "isinf", "isfinite", "signbit")
 _UNCHANGED: Final = {"floor", "ceil", "trunc", "round", "real", "conj"}
 
-SLOW: Final = {"gamma", "fmod", "mod", "floordiv", "pow"}
-"""What is a call that compilers do not vectorise, on floats; on integers, divisions and a loop."""
+SLOW: Final = frozenset({"gamma", "fmod", "mod", "floordiv"})
+"""Calls of the C library, on floats, which compilers do not vectorise."""
+SLOW_ON_INTEGERS: Final = frozenset({"fmod", "mod", "floordiv", "pow"})
+"""Divisions, and a loop."""
+
+
+def ignores_operands(name: str, dtype: DTypeName) -> bool:
+    """Whether the result is the same whatever the operands are."""
+    return name == "imag" or (
+        dtype not in FLOATS and (name in ("isnan", "isinf", "isfinite") or (name == "signbit" and dtype == "bool"))
+    )
 
 
 def convert(runtime: Runtime, value: Text, source: DTypeName, target: DTypeName) -> Text:
@@ -99,7 +108,7 @@ def _on_floats(runtime: Runtime, name: str, operands: Sequence[Text], dtype: DTy
     elif name in _ONLY_DOUBLE:
         value = call(_ONLY_DOUBLE[name], *operands)
     else:
-        raise Unsupported(f"{name} has no C code: the C library has no such function; use the compiled function instead")
+        raise Unsupported(f"{name} has no C code: the C library has no such function; call the compiled function")
     return cast("float", value) if dtype == "float32" else value
 
 
@@ -108,7 +117,7 @@ def _on_bools(name: str, operands: Sequence[Text]) -> Text:
         return binary((_ON_BOOLS | _COMPARISONS)[name], operands[0], operands[1])
     match name:
         case "logical_not" | "bitwise_not":
-            return Text(f"!{operands[0].inside(ATOM)}", UNARY)
+            return inverse(operands[0])
         case "isnan" | "isinf" | "signbit" | "imag":
             return Text("false")
         case "isfinite":

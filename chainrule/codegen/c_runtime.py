@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .c_builder import elementary, elementary_of_lanes
+from .c_builder import SINCOS, elementary, elementary_of_lanes
 from .ir import DTypeName
 
 PRELUDE: Final = """\
@@ -63,6 +63,16 @@ CR_INLINE T cr_differenceS(T a, T b)
     return fmaF(b, -1, a);
 #else
     return a - b;
+#endif
+}""",
+    "negative": """
+/* -x of a fused multiply-add. gcc makes one instruction of the two, in which the sign of a zero is another. */
+CR_INLINE T cr_negativeS(T x)
+{
+#if defined(__GNUC__) && defined(FP_FAST_FMA)
+    return fmaF(x, -1, -(T)0);
+#else
+    return -x;
 #endif
 }""",
     "sign": """
@@ -272,7 +282,8 @@ class Runtime:
         """The symbol of an elementary function of one argument on many lanes."""
         symbol = f"cr_{name}_lanes"
         if symbol not in self._functions:
-            self.elementary(name, 1)
+            for function in ("sin", "cos") if name == SINCOS else (name,):
+                self.elementary(function, 1)
             self._functions[symbol] = elementary_of_lanes(name)
         return symbol
 

@@ -58,6 +58,11 @@ def negative(value: Text) -> Text:
     return Text(f"-{value.inside(ATOM)}", UNARY)
 
 
+def inverse(value: Text) -> Text:
+    """The opposite truth value, which compilers want in parentheses beside other operators."""
+    return Text(f"!{value.inside(ATOM)}", EQUALITY)
+
+
 def select(condition: Text, a: Text, b: Text) -> Text:
     return Text(f"{condition.inside(ORDER)} ? {a.inside(SELECT + 1)} : {b.inside(SELECT + 1)}", SELECT)
 
@@ -122,8 +127,7 @@ def _shortest_float32(number: float) -> str:
 
 # --- identifiers --------------------------------------------------------------------------------------------
 
-_RESERVED: Final = frozenset(
-    """
+_RESERVED_TEXT: Final = """
     alignas alignof auto bool break case char const constexpr continue default do double else enum extern false
     float for goto if inline int long nullptr register restrict return short signed sizeof static static_assert
     struct switch thread_local true typedef typeof union unsigned void volatile while asm main errno unix linux
@@ -136,8 +140,8 @@ _RESERVED: Final = frozenset(
     nextafter pow remainder remquo rint round scalbn scalbln signgam sin sinh sqrt tan tanh tgamma trunc
     isnan isinf isfinite isnormal signbit fpclassify j0 j1 jn y0 y1 yn gamma drem significand
     lane lanes half workspace
-    """.split()
-)
+"""
+_RESERVED: Final = frozenset(_RESERVED_TEXT.split())
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 

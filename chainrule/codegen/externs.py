@@ -14,6 +14,7 @@ import sys
 from typing import Any, Final, NamedTuple
 
 from .native import define_symbols
+from .threads import PARALLEL, pool_address
 
 
 class Extern(NamedTuple):
@@ -67,6 +68,8 @@ def address(symbol: str) -> int:
     >>> address("cr_fmod") != 0
     True
     """
+    if symbol == PARALLEL:
+        return pool_address()
     extern = _BY_SYMBOL[symbol]
     return _scipy_address(extern.source) if extern.from_scipy else _c_address(extern.source)
 

@@ -77,11 +77,19 @@ _ELEMENTARY = 16
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in memory a piece of an array goes: element ``index`` to ``offset + Σ strides·index``."""
+
+    offset: Dim
+    strides: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Root:
     """Something that a loop over ``space`` leaves behind.
 
-    A store: ``node`` goes ``into`` the buffer of a node, or of an output by its number, to ``starts +
-    steps·index``. A reduction: ``node`` is the `Reduce` or `Contract`, ``axes`` are the axes of the space
+    A store: ``node`` goes ``into`` the buffer of a node, or of an output by its number, in C order or, a piece of
+    it, to its ``place``. A reduction: ``node`` is the `Reduce` or `Contract`, ``axes`` are the axes of the space
     that it reduces.
     """
 
@@ -89,8 +97,7 @@ class Root:
     space: Shape
     axes: tuple[int, ...] = ()
     into: Node | int = -1
-    starts: Shape = ()
-    steps: tuple[int, ...] = ()
+    place: Place | None = None
 
     @property
     def is_reduction(self) -> bool:
@@ -174,6 +181,7 @@ class _Planner:
         self.after: dict[Node, int] = {}
         self.contexts: dict[Node, set[int]] = {n: set() for n in self.nodes}
         self.ids: dict[Key, int] = {}
+        self.stacks: dict[Node, Node | None] = {}  # stored node → the `Concatenate` in it, as first found
         self.of_scalar: set[int] = set()  # contexts that read single elements outside any loop
 
     def plan(self) -> Plan:
@@ -266,21 +274,37 @@ class _Planner:
         if isinstance(op, Contract):
             _, space = contract_space(node)
             return [(stage - 1, Root(node, space, tuple(range(len(op.out), len(space))), node))]
-        rank = len(node.shape)
-        if isinstance(op, Concatenate):
-            pieces, start = [], 0
-            for arg in node.args:
-                starts: Shape = tuple(start if axis == op.axis else 0 for axis in range(rank))
-                pieces.append((stage, Root(arg, arg.shape, (), node, starts, (1,) * rank)))
-                start = start + arg.shape[op.axis]
-            return pieces
         if isinstance(op, Insert):
             base, value = node.args
             return [
                 (stage, Root(base, node.shape, (), node)),
-                (stage + 1, Root(value, value.shape, (), node, op.starts, op.steps)),
+                (stage + 1, piece(value, node, node.shape, op.starts, op.steps)),
             ]
-        return [(stage, Root(node, node.shape, (), node))]
+        stack = self.stack_in(node)
+        if stack is None:
+            return [(stage, Root(node, node.shape, (), node))]
+        assert isinstance(stack.op, Concatenate)
+        axis, steps = stack.op.axis, (1,) * len(stack.shape)
+        start: Dim = 0
+        pieces = []
+        for arg in stack.args:
+            starts: list[Dim] = [0] * len(stack.shape)
+            starts[axis] = start
+            pieces.append((stage, piece(arg, node, stack.shape, tuple(starts), steps)))
+            start = start + arg.shape[axis]
+        return pieces
+
+    def stack_in(self, node: Node) -> Node | None:
+        """The `Concatenate` whose elements are those of a stored node in C order, if it is not stored itself."""
+        if type(node.op) is Concatenate:
+            return node
+        if node not in self.stacks:
+            found = node
+            while type(found.op) is Reshape and (found is node or found not in self.stored):
+                (found,) = found.args
+            is_stack = type(found.op) is Concatenate and found not in self.stored
+            self.stacks[node] = found if is_stack else None
+        return self.stacks[node]
 
     # --- what is dear -------------------------------------------------------------------------------------
 
@@ -396,6 +420,24 @@ class _Planner:
                     if context in self.of_scalar:
                         self.of_scalar.add(inner)
                 self.reads(arg, derived)
+
+
+def piece(node: Node, into: Node, shape: Shape, starts: Shape, steps: tuple[int, ...]) -> Root:
+    """The root that puts ``node`` to ``starts + steps·index`` of an array of this shape; axes of length 1 go."""
+    strides: list[Dim] = []
+    offset: Dim = 0
+    stride: Dim = 1
+    for size, start, step in reversed(list(zip(shape, starts, steps, strict=True))):
+        offset = offset + start * stride
+        strides.insert(0, stride * step)
+        stride = size * stride
+    while isinstance(node.op, Broadcast):
+        axes = node.op.axes
+        if any(d != 1 for axis, d in enumerate(node.shape) if axis not in axes):
+            break
+        strides = [strides[axis] for axis in axes]
+        (node,) = node.args
+    return Root(node, node.shape, (), into, Place(offset, tuple(strides)))
 
 
 def classify(root: Root) -> tuple[str, tuple[int, ...], object]:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
+from typing import Final
 
+from chainrule.graph import dim as dims
 from chainrule.graph.dim import Atom, Dim, Size
 from chainrule.graph.node import Graph
 from chainrule.graph.op import Type
 
-from . import ir
-from .lower import lower, size_names
 from .signature import DTYPES, Argument, Signature, SizeExpr, Tree
+from .tiers import CompiledKernel
 from .unsupported import Unsupported
 
 __all__ = ["CompiledKernel", "Unsupported", "compile_graph"]
 
-
-@dataclass(frozen=True, slots=True)
-class CompiledKernel:
-    """Machine code and where it came from. ``keep`` must live as long as ``address`` is used."""
-
-    signature: Signature
-    address: int
-    ir: ir.Kernel
-    llvm: str
-    keep: object
+LARGE: Final = 1_000_000
+"""Elements of the inputs from which on nested loops are compiled well at once."""
 
 
-def compile_graph(graph: Graph, name: str, hidden: int = 0, tree: Tree | None = None) -> CompiledKernel:
+def compile_graph(
+    graph: Graph, name: str, hidden: int = 0, tree: Tree | None = None, *, well: bool = False
+) -> CompiledKernel:
     """The native kernel of a graph, of which the last ``hidden`` inputs are hidden ones.
+
+    A kernel that would take LLVM long is compiled fast at first, unless ``well`` is asked for; `tiers` improves it.
 
     ``tree`` says how a caller gets the results (default: the one result, or a tuple of them). Raises
     `Unsupported` for what has no native code, with the place in the user's program.
@@ -44,21 +40,29 @@ def compile_graph(graph: Graph, name: str, hidden: int = 0, tree: Tree | None = 
     >>> float(call(kernel.address, kernel.signature, [3.0], []))
     9.0
     """
-    from . import externs, native
+    from . import tiers
+    from .lower import lower
     from .to_llvm import emit, suggested_level
     from .verify import verify
 
     kernel = lower(graph, name)
     signature = signature_of(graph, hidden, tree, kernel.workspace)
     verify(kernel)
-    text = emit(kernel)
-    externs.resolve(text)
-    module = native.compile_module(text, level=suggested_level(kernel))
-    return CompiledKernel(signature, module.address(name), kernel, text, module)
+    text = emit(kernel, threads=True)
+    level = suggested_level(kernel)
+    return tiers.compiled(kernel, signature, text, level, well=well or (level > 1 and _is_large(graph)))
+
+
+def _is_large(graph: Graph) -> bool:
+    """Whether the first call is on so much data that nested loops without any optimisation would be felt."""
+    sizes = [dims.product(kind.shape) for kind in graph.inputs]
+    return sum(n for n in sizes if isinstance(n, int)) > LARGE
 
 
 def signature_of(graph: Graph, hidden: int = 0, tree: Tree | None = None, workspace: Dim = 0) -> Signature:
     """What a caller of the graph's kernel has to know."""
+    from .lower import size_names
+
     shown = len(graph.inputs) - hidden
     results = tuple(_argument(node.type, f"result {k}") for k, node in enumerate(graph.outputs))
     inputs = [_input(kind, graph.names[k]) for k, kind in enumerate(graph.inputs)]

@@ -101,6 +101,7 @@ ATTRIBUTES: Final = (
     f"attributes #2 = {{ noinline willreturn memory(none) {WIDE} }}",
     f"attributes #3 = {{ noinline cold willreturn memory(none) {WIDE} }}",
     "attributes #4 = { nounwind willreturn memory(none) }",
+    f"attributes #5 = {{ noinline {WIDE} }}",
     '!0 = !{!"branch_weights", i32 1, i32 2000}',
 )
 INLINE, NOINLINE, COLD = "#1", "#2", "#3"
@@ -263,3 +264,18 @@ def _flatten(lines: Lines) -> list[str]:
         else:
             flat.extend(_flatten(line))
     return flat
+
+
+def quoted(name: str) -> str:
+    """A name as LLVM spells it."""
+    plain = name.replace("_", "").replace(".", "").isalnum() and name.isascii() and not name[0].isdigit()
+    return (
+        name
+        if plain and not name.startswith(".")
+        else '"'
+        + "".join(
+            chr(byte) if 32 <= byte < 127 and byte not in (34, 92) else f"\\{byte:02X}"
+            for byte in name.encode()
+        )
+        + '"'
+    )

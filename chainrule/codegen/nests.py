@@ -18,8 +18,9 @@ from .affine import Affine, Flat, Index
 from .builder import Builder, literal
 from .elements import Elements, is_leading
 from .fuse import ELEMENTWISE, LEAVES, Group, Root, contract_space
+from .pieces import Pieces
 from .region import Buffer, Region, Value, Window, real_name
-from .schedule import Nest, contraction_lanes, nest, width
+from .schedule import LANES, Nest, contraction_lanes, nest, piece, width
 
 __all__ = ["Nests"]
 
@@ -66,7 +67,7 @@ class Nests:
 
     def _nest(self, region: Region, group: Group) -> Nest:
         space = group.space
-        whole = all(len(r.axes) in (0, len(space)) and not r.starts for r in group.roots)
+        whole = all(len(r.axes) in (0, len(space)) and r.place is None for r in group.roots)
         flat = whole and group.kind == "natural" and len(space) > 1 and _is_flat(region, group.roots, space)
         lanes = None
         reduced = frozenset(group.axes)
@@ -137,7 +138,47 @@ class _Body:
         self.lanes = lanes[0] if lanes else -1
 
     def emit(self) -> None:
-        self._level(0)
+        length = self._piece()
+        if length is None:
+            self._level(0)
+        else:
+            self._in_pieces(length)
+
+    def _piece(self) -> Dim | None:
+        """The length of the pieces of the outermost loop, if that may be long."""
+        if self.lanes < 0 or any(s.depth == 0 and self._assigned(s) for s in self.sums):
+            return None
+        axis, _ = self.nest.loops[0]
+        if self.nest.flat:
+            return piece(dims.product(self.space))
+        return piece(self.space[axis], dims.product(n for k, n in enumerate(self.space) if k != axis))
+
+    def _in_pieces(self, length: Dim) -> None:
+        """The outermost loop in pieces, with variables for the sums of one piece and for those of all."""
+        axis, kind = self.nest.loops[0]
+        extent = dims.product(self.space) if self.nest.flat else self.space[axis]
+        sums = [s for s in self.sums if s.depth == 0]
+        for s in sums:
+            self._declare(s)
+        totals = [dict(s.variables) for s in sums]
+        outer = [reduction for s in sums for reduction in s.reductions()]
+        pieces = Pieces(self.builder, self.builder.dim(extent), length, extent)
+        for s in sums:
+            self._declare(s)
+        parts = [part for s in sums for value in s.variables.values() for part in _parts(value)]
+        self._enter(axis, pieces.open())
+        self._level(1)
+        pieces.close(cast(Any, kind), self._reductions(0), LANES)
+        pieces.finish(list(zip(outer, parts, strict=True)))
+        for s, total in zip(sums, totals, strict=True):
+            s.variables = total
+            self._finish(s)
+
+    def _enter(self, axis: int, index: ir.Var) -> None:
+        if self.nest.flat:
+            self.flat = affine.variable(index.name)
+        else:
+            self.at[axis] = affine.variable(index.name)
 
     def _level(self, depth: int) -> None:
         """The loops from number ``depth`` inwards."""
@@ -151,11 +192,7 @@ class _Body:
             axis, kind = loops[depth]
             extent = dims.product(self.space) if self.nest.flat else self.space[axis]
             index = builder.index(extent)
-            place = affine.variable(index.name)
-            if self.nest.flat:
-                self.flat = place
-            else:
-                self.at[axis] = place
+            self._enter(axis, index)
             builder.open()
             self._level(depth + 1)
             self.nests.close(index, extent, kind, self._reductions(depth))
@@ -220,14 +257,12 @@ class _Body:
         return self.region.buffers[root.into]
 
     def _position(self, root: Root, index: Index) -> Affine:
-        if not root.starts:
+        if root.place is None:
             return self.elements.position(index, root.space)
-        shape = root.into.shape if isinstance(root.into, Node) else root.space
-        at = self.elements.by_axis(index, root.space)
-        moved = tuple(
-            a.scaled(step) + start for a, start, step in zip(at, root.starts, root.steps, strict=True)
-        )
-        return affine.ravel(moved, shape)
+        position = affine.constant(root.place.offset)
+        for a, stride in zip(self.elements.by_axis(index, root.space), root.place.strides, strict=True):
+            position = position + a.scaled(stride)
+        return position
 
     # --- reductions ---------------------------------------------------------------------------------------
 

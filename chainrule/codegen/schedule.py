@@ -12,7 +12,7 @@ from chainrule.graph import dim as dims
 from chainrule.graph.dim import Dim, Shape
 from chainrule.graph.op import Contract
 
-__all__ = ["DIVERGENT_LANES", "Nest", "contraction_lanes", "nest", "width"]
+__all__ = ["DIVERGENT_LANES", "LANES", "PIECE", "Nest", "contraction_lanes", "nest", "piece", "width"]
 
 LANES = 16
 """Elements a step of a ``lanes`` loop."""
@@ -23,6 +23,8 @@ SMALL = 4
 """Axes shorter than this are unrolled."""
 SHORT = 16
 """A reduced innermost axis shorter than this runs inside the lanes of an outer one."""
+PIECE = 16384
+"""Elements of a long loop that one thread takes at a time."""
 MOST_COPIES = 64
 MOST_STATEMENTS = 1500
 
@@ -44,6 +46,20 @@ class Nest:
     loops: tuple[tuple[int, str], ...]
     unrolled: tuple[int, ...] = ()
     flat: bool = False
+
+
+def piece(extent: Dim, inner: Dim = 1, most: int = PIECE) -> Dim | None:
+    """How many steps of a loop that may be long make one piece; None if the loop is too short to be cut.
+
+    Each step runs ``inner`` elements. A loop that is not cut gives the bits of a cut one that has a single piece.
+
+    >>> piece(1000), piece(100_000), piece(100_000, 100)
+    (None, 16384, 163)
+    """
+    total = extent * inner
+    if isinstance(total, int) and total <= most:
+        return None
+    return dims.maximum(dims.floordiv(most, dims.maximum(inner, 1)), 1)
 
 
 def is_small(dim: Dim) -> bool:

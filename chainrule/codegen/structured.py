@@ -21,8 +21,9 @@ from .elements import Elements
 from .fuse import Group, Root
 from .inplace import updates_of
 from .nests import Nests
+from .pieces import Pieces
 from .region import Buffer, Region, Value, Window, real_name
-from .schedule import DIVERGENT_LANES
+from .schedule import DIVERGENT_LANES, piece
 
 __all__ = ["Bound", "StructuredOps"]
 
@@ -31,6 +32,9 @@ InPlace: TypeAlias = Mapping[Node, Buffer]
 LowerRegion: TypeAlias = Callable[[Graph, tuple[Bound, ...], Sequence["Buffer | None"], InPlace], Region]
 _Maybe = TypeVar("_Maybe", Buffer, "Buffer | None")
 Variable: TypeAlias = "tuple[ir.Var, ...]"  # one, or two for a complex number
+
+MAP_PIECE = 4096
+"""Steps of a map that one thread takes at a time: they are longer than those of elementwise loops."""
 
 PRIVATE = 64
 """A map whose bodies hold larger arrays runs one by one, with lanes inside."""
@@ -210,8 +214,14 @@ class StructuredOps:
         results = region.projects.get(node, {})
         private = op.condition == "map" and not self.nests.serial and _is_private(op.body)
 
-        index = builder.index(op.length if op.length is not None else _known(node.args[0]))
-        builder.open()
+        known = op.length if op.length is not None else _known(node.args[0])
+        length = piece(known, most=MAP_PIECE) if private and known is not None else None
+        pieces = None if length is None else Pieces(builder, count, length, known)
+        if pieces is None:
+            index = builder.index(known)
+            builder.open()
+        else:
+            index = pieces.open()
         if private:
             builder.private.append(builder.blocks[-1])
             self.nests.serial = True
@@ -240,14 +250,16 @@ class StructuredOps:
         for target, output in zip(stacked, body.outputs[op.carries :], strict=True):
             if not output.shape:
                 self.nests.store(target, affine.constant(0), inner.scalars.values[output])
-        block = builder.close()
         if private:
             builder.private.pop()
             self.nests.serial = False
-        if private:
-            builder.add(ir.For(index.name, count, "lanes", block, (), DIVERGENT_LANES))
+        if pieces is not None:
+            pieces.close("lanes", lanes=DIVERGENT_LANES)
+            pieces.finish()
+        elif private:
+            builder.add(ir.For(index.name, count, "lanes", builder.close(), (), DIVERGENT_LANES))
         else:
-            builder.add(ir.For(index.name, count, "serial", block))
+            builder.add(ir.For(index.name, count, "serial", builder.close()))
         self._results(region, node, variables)
 
 

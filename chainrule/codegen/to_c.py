@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from chainrule.graph import dim as dims
-from chainrule.graph.dim import Atom, Dim, Size
 
 from . import ir
-from .c_lanes import Segment, crossing, function_name, names_used, segments
-from .c_primitives import FLOATS, apply, convert, fused_multiply_add
+from .c_expressions import Buffer, Expressions
+from .c_lanes import Segment, argument, crossing, segments
+from .c_primitives import FLOATS, apply, fused_multiply_add
 from .c_runtime import PRELUDE, Runtime
-from .c_text import ATOM, ORDER, TYPES, Names, Text, binary, call, comment_lines, constant, number_of, select
+from .c_text import ATOM, ORDER, TYPES, Names, Text, call, comment_lines, constant
+from .c_usage import buffers_used, fused_variables, live_names, names_used
 from .ir import Block, DTypeName, Expr, Name, Stmt
 from .workspace import layout
 
@@ -40,7 +41,10 @@ class CSource:
 def emit_c(kernel: ir.Kernel, comment: str = "") -> CSource:
     """The C11 text of a valid kernel, with a comment at its head.
 
-    It needs only ``<math.h>``, ``<stdbool.h>``, ``<stdint.h>`` and ``<string.h>``, and compiles without warnings.
+    It needs only ``<math.h>``, ``<stdbool.h>``, ``<stdint.h>`` and ``<string.h>``, and compiles without warnings. The
+    results are the bits of the kernel compiled through LLVM, but for the payloads of NaN, and for which zero ``fmax``
+    and ``fmin`` make of 0 and −0. A name that C or ``<math.h>`` has for itself gets an underscore.
+
     Raises `Unsupported` where a primitive has neither code of ours nor a function in the C library.
 
     >>> x, y = ir.Parameter("x", "scalar", "float64"), ir.Parameter("y", "result", "float64")
@@ -80,9 +84,10 @@ def _joined(parts: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_COMBINE: Final = {"sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "any": "logical_or", "all": "logical_and"}
+_COMBINE: Final = {
+    "sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "any": "logical_or", "all": "logical_and",
+}  # fmt: skip
 _IN_PLACE: Final = ("+", "*", "|", "&")
-_INDEX_ARITHMETIC: Final = ("add", "sub", "mul", "neg", "minimum", "maximum", "floordiv", "mod")
 
 
 def _neutral(kind: str, dtype: DTypeName) -> Text:
@@ -100,33 +105,20 @@ def _neutral(kind: str, dtype: DTypeName) -> Text:
     return constant((1 << bits) - 1 if kind == "min" else -(1 << bits), dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class _Buffer:
-    """An array; ``copies``: element e of lane k lies at ``e*copies + k``."""
-
-    name: str
-    dtype: DTypeName
-    copies: int = 1
-
-
-class _Emitter:
+class _Emitter(Expressions):
     """Emits one kernel, statement by statement."""
 
     def __init__(self, kernel: ir.Kernel, name: str, runtime: Runtime) -> None:
+        super().__init__(runtime)
         self.kernel = kernel
         self.name = name
-        self.runtime = runtime
         self.externs: list[str] = []
-        self.names = Names()
         self.lines: list[str] = []
         self.depth = 1
-        self.buffers: dict[Name, _Buffer] = {}
         self.reductions: dict[Name, tuple[str, DTypeName]] = {}
-        self.places: dict[Name, str] = {}  # names that stand for an element of an array of lanes
         self.variables: set[Name] = set()
-        self.counters: set[Name] = set()  # integers made of loop indices and sizes only, which cannot overflow
-        self.products: set[Name] = set()  # of floats
-        self.used = _live(kernel.body)
+        self.fused |= fused_variables(kernel.body)
+        self.used = live_names(kernel.body)
         self.scratch, _ = layout(kernel.body)
 
     # --- the function -------------------------------------------------------------------------------------------------
@@ -152,15 +144,15 @@ class _Emitter:
     def function(self) -> str:
         """The function's definition."""
         head = self.prototype(restrict=True)
-        used = self.used | {buffer for stmt in ir.statements(self.kernel.body) for buffer in _buffers(stmt, self.used)}
+        used = self.used.union(*(buffers_used(stmt, self.used) for stmt in ir.statements(self.kernel.body)))
         for parameter in self.kernel.parameters:
             if parameter.kind in ("array", "result"):
-                self.buffers[parameter.name] = _Buffer(self.names[parameter.name], parameter.dtype)
+                self.buffers[parameter.name] = Buffer(self.names[parameter.name], parameter.dtype)
             elif parameter.kind == "size":
                 self.counters.add(parameter.name)
         scratch = {name: place for name, place in self.scratch.items() if name in used}
         for place in scratch.values():
-            used |= _size_names(place.offset)
+            used |= set(dims.names(place.offset))
         for parameter in self.kernel.parameters:
             if parameter.name not in used:
                 self.line(f"(void){self.names[parameter.name]};")
@@ -168,7 +160,7 @@ class _Emitter:
             self.line("(void)workspace;")
         for name, place in scratch.items():
             type_, variable = TYPES[place.dtype], self.names[name]
-            self.buffers[name] = _Buffer(variable, place.dtype, place.copies)
+            self.buffers[name] = Buffer(variable, place.dtype, place.copies)
             offset = self.dim(place.offset).inside(ORDER + 2)
             self.line(f"{type_} *const restrict {variable} = ({type_} *)((char *)workspace + {offset});")
         self.block(self.kernel.body)
@@ -185,94 +177,6 @@ class _Emitter:
         self.depth -= 1
         self.line("}")
 
-    def dim(self, dim: Dim) -> Text:
-        """A size."""
-        if not isinstance(dim, Size):
-            return constant(dim, "int64")
-        total: Text | None = None
-        for monomial, coefficient in dim.terms:
-            factors = [self._atom(atom) for atom in monomial]
-            product = constant(coefficient, "int64") if coefficient != 1 or not factors else factors.pop(0)
-            for factor in factors:
-                product = binary("*", product, factor)
-            total = product if total is None else binary("+", total, product)
-        assert total is not None
-        return total
-
-    def _atom(self, atom: Atom) -> Text:
-        if atom.kind == "name":
-            return Text(self.names[atom.name])
-        name = {"//": "floordiv", "%": "mod", "min": "minimum", "max": "maximum"}[atom.kind]
-        return call(self.runtime.helper(name, "int64"), self.dim(atom.left), self.dim(atom.right))
-
-    # --- expressions --------------------------------------------------------------------------------------------------
-
-    def value(self, root: Expr) -> Text:
-        """An expression, innermost parts first, without recursion."""
-        pending: list[tuple[Expr, bool]] = [(root, False)]
-        texts: list[Text] = []
-        while pending:
-            expr, ready = pending.pop()
-            parts = ir.operands(expr)
-            if ready or not parts:
-                first = len(texts) - len(parts)
-                operands = texts[first:]
-                del texts[first:]
-                texts.append(self._combine(expr, operands))
-            else:
-                pending.append((expr, True))
-                pending.extend((part, False) for part in reversed(parts))
-        return texts[0]
-
-    def _combine(self, expr: Expr, operands: list[Text]) -> Text:
-        match expr:
-            case ir.Var():
-                return Text(self.places.get(expr.name) or self.names[expr.name])
-            case ir.Literal():
-                return constant(number_of(expr), expr.dtype)
-            case ir.Load():
-                loaded = self.element(expr.buffer, operands[0])
-                return loaded if expr.guard is None else select(operands[1], loaded, constant(0, expr.dtype))
-            case ir.Apply():
-                first = 1 if expr.name == "polygamma" else 0  # its order is part of the function's name
-                dtypes = [argument.dtype for argument in expr.args[first:]]
-                name, plain = function_name(expr), self._is_counter(expr)
-                if name == "sub" and any(self._is_product(argument) for argument in expr.args):
-                    name = "difference"
-                return apply(self.runtime, name, operands[first:], dtypes, expr.dtype, plain)
-            case ir.Fma():
-                return fused_multiply_add(operands[0], operands[1], operands[2], expr.dtype)
-            case ir.Cast():
-                return convert(self.runtime, operands[0], expr.value.dtype, expr.dtype)
-            case _:
-                assert_never(expr)
-
-    def _is_product(self, expr: Expr) -> bool:
-        return bool(ir.factors(expr)) or (isinstance(expr, ir.Var) and expr.name in self.products)
-
-    def element(self, buffer: Name, index: Text) -> Text:
-        """An element of a buffer."""
-        found = self.buffers[buffer]
-        if found.copies > 1:
-            index = binary("+", binary("*", index, constant(found.copies, "int64")), Text("lane"))
-        return Text(f"{found.name}[{index.text}]")
-
-    def _is_counter(self, expr: Expr) -> bool:
-        """Whether an integer is made of loop indices and sizes only."""
-        for part in ir.walk(expr):
-            match part:
-                case ir.Var():
-                    if part.name not in self.counters:
-                        return False
-                case ir.Literal():
-                    pass
-                case ir.Apply():
-                    if part.name not in _INDEX_ARITHMETIC:
-                        return False
-                case _:
-                    return False
-        return expr.dtype == "int64"
-
     # --- statements ---------------------------------------------------------------------------------------------------
 
     def block(self, block: Block) -> None:
@@ -285,7 +189,7 @@ class _Emitter:
                 self._binding(stmt)
             case ir.Assign():
                 if stmt.name in self.used:
-                    self.line(f"{self._place(stmt.name)} = {self.value(stmt.value).text};")
+                    self.line(f"{self.place(stmt.name)} = {self.value(stmt.value).text};")
             case ir.Accumulate():
                 self._accumulation(stmt)
             case ir.Store():
@@ -312,19 +216,18 @@ class _Emitter:
     def guarded(self, guard: Expr | None, action: str) -> None:
         self.line(action if guard is None else f"if ({self.value(guard).text}) {action}")
 
-    def _place(self, name: Name) -> str:
-        return self.places.get(name) or self.names[name]
-
     def _binding(self, stmt: ir.Let | ir.Declare) -> None:
         if stmt.name not in self.used:
             return
         value = self.value(stmt.value).text
         if isinstance(stmt, ir.Declare):
             self.variables.add(stmt.name)
-        elif self._is_counter(stmt.value):
+        elif self.is_counter(stmt.value):
             self.counters.add(stmt.name)
         elif ir.factors(stmt.value):
             self.products.add(stmt.name)
+        elif self.is_fused(stmt.value):
+            self.fused.add(stmt.name)
         if stmt.name in self.places:
             self.line(f"{self.places[stmt.name]} = {value};")
         else:
@@ -335,7 +238,7 @@ class _Emitter:
         if stmt.name not in self.used:
             return
         kind, dtype = self.reductions[stmt.name]
-        place = self._place(stmt.name)
+        place = self.place(stmt.name)
         factors = ir.factors(stmt.value) if kind == "sum" else None
         if factors:
             a, b = (self.value(factor) for factor in factors)
@@ -363,13 +266,13 @@ class _Emitter:
 
     def _call(self, stmt: ir.Call) -> None:
         arguments, types = [], []
-        for argument in stmt.args:
-            if isinstance(argument, str):
-                arguments.append(Text(f"(void *){self.buffers[argument].name}"))
+        for given in stmt.args:
+            if isinstance(given, str):
+                arguments.append(Text(f"(void *){self.buffers[given].name}"))
                 types.append("void *")
             else:
-                arguments.append(self.value(argument))
-                types.append(TYPES[argument.dtype])
+                arguments.append(self.value(given))
+                types.append(TYPES[given.dtype])
         self.externs.append(f"extern void {stmt.symbol}({', '.join(types) or 'void'});")
         self.line(f"{call(stmt.symbol, *arguments).text};")
 
@@ -444,12 +347,9 @@ class _Emitter:
     def _segment(self, part: Segment, stmt: ir.For, index: str, first: str) -> None:
         """One loop over the lanes of a block."""
         if part.function:
-            (binding,) = part.statements
-            assert isinstance(binding, ir.Let) and isinstance(binding.value, ir.Apply)
-            argument = binding.value.args[-1]
-            assert isinstance(argument, ir.Var)
             symbol = self.runtime.elementary_of_lanes(part.function)
-            self.line(f"{symbol}(lanes, {self.names[argument.name]}, {self.names[binding.name]});")
+            results = [self.names[stmt.name] for stmt in part.statements if isinstance(stmt, ir.Let)]
+            self.line(f"{symbol}(lanes, {', '.join([self.names[argument(part.statements[0]).name], *results])});")
             return
         self.open("for (int lane = 0; lane < lanes; lane++)")
         if stmt.index in names_used(part.statements, self.used):
@@ -488,43 +388,3 @@ class _Emitter:
         for reduction in reductions:
             total = Text(f"{partial[reduction.name]}[0]")
             self.line(self._combined(reduction.kind, self.names[reduction.name], total, reduction.dtype))
-
-
-# --- what is used -------------------------------------------------------------------------------------------
-
-
-def _live(body: Block) -> set[Name]:
-    """The names that are read where it matters: for what is stored, for branches, loops and calls."""
-    users: dict[Name, set[Name]] = {}
-    live: set[Name] = set()
-    for stmt in ir.statements(body):
-        read = {expr.name for root in ir.expressions(stmt) for expr in ir.walk(root) if isinstance(expr, ir.Var)}
-        if isinstance(stmt, (ir.Let, ir.Declare, ir.Assign, ir.Accumulate)):
-            users.setdefault(stmt.name, set()).update(read)
-        else:
-            live |= read
-        if isinstance(stmt, ir.For):
-            users.setdefault(stmt.index, set())
-    pending = list(live)
-    while pending:
-        for name in users.get(pending.pop(), ()):
-            if name not in live:
-                live.add(name)
-                pending.append(name)
-    return live
-
-
-def _buffers(stmt: Stmt, used: set[Name]) -> set[Name]:
-    """The buffers that a statement touches, if it matters."""
-    if isinstance(stmt, (ir.Let, ir.Declare, ir.Assign, ir.Accumulate)) and stmt.name not in used:
-        return set()
-    found = {expr.buffer for root in ir.expressions(stmt) for expr in ir.walk(root) if isinstance(expr, ir.Load)}
-    if isinstance(stmt, ir.Store):
-        found.add(stmt.buffer)
-    elif isinstance(stmt, ir.Call):
-        found.update(argument for argument in stmt.args if isinstance(argument, str))
-    return found
-
-
-def _size_names(dim: Dim) -> set[Name]:
-    return set(dims.names(dim))

@@ -14,9 +14,10 @@ from typing import Final, assert_never
 from . import ir
 from .divergence import divergence
 from .ir import Block, DTypeName, Name, Stmt
-from .llvm_builder import MEMORY, SCALAR, Module, constant, is_float, type_of
+from .llvm_builder import MEMORY, SCALAR, Code, Module, constant, is_float, quoted, type_of
 from .llvm_expressions import Expressions, Lanes, Loop, Variable, both_sin_and_cos
 from .llvm_memory import Buffer, Value, store_lanes, store_one
+from .llvm_outline import MOST_PLACES, Accumulator, Captured, captured_names, private_scratch, threaded_loop
 from .llvm_primitives import apply, fused_multiply_add, select
 from .workspace import layout
 
@@ -26,29 +27,30 @@ LARGE: Final = 4000
 WORKSPACE: Final = "workspace."  # no parameter has a dot in its name
 
 
-def emit(kernel: ir.Kernel) -> str:
+def emit(kernel: ir.Kernel, *, threads: bool = False) -> str:
     """The LLVM text of a valid kernel: one external function of the kernel's name, with the C ABI.
 
     The same kernel always gives the same text. It holds no addresses; outside functions are called by
-    symbols, which `externs.resolve` makes known.
+    symbols, which `externs.resolve` makes known. ``threads``: long loops run in the pool of `threads`, which is
+    such an outside function; without, the text stands alone and gives the same bits.
     """
     module = Module()
-    return module.text([_Emitter(kernel, module).function()])
+    parts: list[str] = []
+    function = _Emitter(kernel, module, parts, threads).function()
+    return module.text([*parts, function])
 
 
 def suggested_level(kernel: ir.Kernel) -> int:
-    """The optimisation level at which compiling the kernel pays.
+    """The optimisation level that pays for a kernel that runs often.
 
-    Long straight-line code takes more time in the optimiser than it will ever gain; long loops gain a little.
+    Lanes and straight-line code are emitted as they should run; loops inside loops, and those that run in order,
+    gain from LLVM's loop passes, unless there is too much code in them.
     """
-    size = 0
-    has_loop = False
+    size, in_order = 0, False
     for stmt in ir.statements(kernel.body):
         size += 1
-        has_loop = has_loop or isinstance(stmt, (ir.For, ir.While))
-    if size <= LARGE:
-        return 2
-    return 1 if has_loop and size <= 5 * LARGE else 0
+        in_order = in_order or isinstance(stmt, ir.While) or (isinstance(stmt, ir.For) and stmt.kind == "serial")
+    return 2 if in_order and size <= LARGE else 1
 
 
 _COMBINE: Final = {
@@ -79,15 +81,16 @@ def _neutral(kind: str, dtype: DTypeName) -> float:
 class _Emitter(Expressions):
     """Emits a kernel, statement by statement."""
 
-    def __init__(self, kernel: ir.Kernel, module: Module) -> None:
+    def __init__(self, kernel: ir.Kernel, module: Module, parts: list[str], threads: bool) -> None:
         super().__init__(module)
-        self.kernel = kernel
+        self.kernel, self.parts, self.threads = kernel, parts, threads
         self.reductions: dict[Name, str] = {}
         self.loops: list[Loop] = []
-        self.sincos = both_sin_and_cos(kernel.body)
+        self.sincos: frozenset[Name] = frozenset()
 
     def function(self) -> str:
         """The text of the kernel's function."""
+        self.sincos = both_sin_and_cos(self.kernel.body)
         parameters = [self._parameter(parameter) for parameter in self.kernel.parameters]
         scratch, _ = layout(self.kernel.body)
         if scratch or self.kernel.workspace != 0:
@@ -99,11 +102,11 @@ class _Emitter(Expressions):
         self._block(self.kernel.body, "")
         self.code.do("ret void")
         return (
-            f"define void @{_quoted(self.kernel.name)}({', '.join(parameters)}) #0 {{\n{self.code.text()}\n}}"
+            f"define void @{quoted(self.kernel.name)}({', '.join(parameters)}) #0 {{\n{self.code.text()}\n}}"
         )
 
     def _parameter(self, parameter: ir.Parameter) -> str:
-        operand = f"%{_quoted(parameter.name)}"
+        operand = f"%{quoted(parameter.name)}"
         if parameter.kind in ("array", "result"):
             self.buffers[parameter.name] = Buffer(operand, parameter.dtype)
             return f"ptr noalias{' readonly' if parameter.kind == 'array' else ''} {operand}"
@@ -155,6 +158,8 @@ class _Emitter(Expressions):
             case ir.For():
                 if stmt.kind == "lanes" and stmt.width > 1:
                     self._lanes_loop(stmt)
+                elif stmt.kind == "parallel" and self.threads and self.lanes is None:
+                    self._parallel_loop(stmt)
                 else:
                     self._serial_loop(stmt)
             case ir.While():
@@ -231,7 +236,7 @@ class _Emitter(Expressions):
             else:
                 value = self.value(argument)
                 arguments.append(("i1 zeroext" if value.dtype == "bool" else SCALAR[value.dtype], value.text))
-        symbol = _quoted(stmt.symbol)
+        symbol = quoted(stmt.symbol)
         self.code.module.declare(symbol, f"void @{symbol}({', '.join(type_ for type_, _ in arguments)})")
         self.code.do(f"call void @{symbol}({', '.join(f'{type_} {text}' for type_, text in arguments)})")
 
@@ -333,17 +338,17 @@ class _Emitter(Expressions):
         self.lanes.mask = running
         code.branch(code.any_lane(running, width), body, loop.exit)
 
-    def _serial_loop(self, stmt: ir.For) -> None:
+    def _serial_loop(self, stmt: ir.For, first: str = "0", last: Value | None = None) -> None:
         code = self.code
         self.reductions.update((reduction.name, reduction.kind) for reduction in stmt.reductions)
-        extent = self.value(stmt.extent)
+        extent = last or self.value(stmt.extent)
         mask = self.lanes.mask if self.lanes is not None else None
         loop = self._enter(stmt)
         head, body, latch, before = code.fresh(), code.fresh(), code.fresh(), code.block
         following = f"%{code.fresh()}"
         code.jump(head)
         code.start(head)
-        index = code.let(f"phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
+        index = code.let(f"phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]")
         self.values[stmt.index] = Value(index, "int64")
         lanes = 1 if extent.uniform or self.lanes is None else self.lanes.width
         limit, place = self.at(extent, lanes), self.at(Value(index, "int64"), lanes)
@@ -375,6 +380,61 @@ class _Emitter(Expressions):
         self._block(body, loop.exit)
         if not _ends_with_break(body):
             self.code.jump(again)
+
+    # --- parts ----------------------------------------------------------------------------------------------
+
+    def _parallel_loop(self, stmt: ir.For) -> None:
+        """A loop over pieces: a function of its own, which threads call."""
+        part = _Emitter(self.kernel, self.code.module, self.parts, threads=False)
+        scratch = private_scratch(part.code, stmt.body)
+        if scratch is None or len(stmt.reductions) > MOST_PLACES:
+            self._serial_loop(stmt)
+            return
+        part.buffers.update(scratch)
+        accumulators = [self._accumulator(part, k, r) for k, r in enumerate(stmt.reductions)]
+        captured = self._capture(part, stmt.body, (stmt.index, *(r.name for r in stmt.reductions)))
+        name = f"{self.kernel.name}.{len(self.parts)}"
+        part._serial_loop(stmt, "%first.", Value("%last.", "int64"))
+        places = [f"ptr %acc.{k}" for k in range(len(accumulators))]
+        self._add_part(part, name, ["i64 %first.", "i64 %last.", *_parameters(captured), *places])
+        self.parts += threaded_loop(self.code, name, self.value(stmt.extent), captured, accumulators)
+
+    def _accumulator(self, part: _Emitter, number: int, reduction: ir.Reduction) -> Accumulator:
+        kind, dtype = reduction.kind, reduction.dtype
+
+        def combine(code: Code, a: str, b: str) -> str:
+            return apply(code, _COMBINE[kind], [a, b], [dtype, dtype], dtype, 1)
+
+        part.variables[reduction.name] = Variable(f"%acc.{number}", dtype)
+        neutral = constant(_neutral(kind, dtype), dtype)
+        return Accumulator(type_of(dtype, 1), self.variables[reduction.name].address, neutral, combine)
+
+    def _capture(self, part: _Emitter, block: Block, bound: tuple[Name, ...]) -> list[Captured]:
+        """What a block reads from outside becomes known in the part; numbers need no parameter."""
+        captured = []
+        values, buffers = captured_names(block, bound)
+        read_only = {p.name for p in self.kernel.parameters if p.kind == "array"}
+        part.sincos = self.sincos
+        for name in values:
+            value = self._leaf(ir.Var(name, "float64"))
+            if not value.is_constant:
+                parameter = f"%{quoted(name)}"
+                captured.append(Captured(SCALAR[value.dtype], parameter, value.text))
+                value = Value(parameter, value.dtype)
+            part.values[name] = value
+        for name in buffers:
+            buffer, parameter = self.buffers[name], f"%{quoted(name)}"
+            kind = "ptr noalias readonly" if name in read_only else "ptr noalias"
+            captured.append(Captured(kind, parameter, buffer.pointer))
+            part.buffers[name] = buffer._replace(pointer=parameter)
+        return captured
+
+    def _add_part(self, part: _Emitter, name: str, parameters: list[str]) -> None:
+        part.code.do("ret void")
+        head = f"define internal void @{quoted(name)}({', '.join(parameters)}) #5"
+        self.parts.append(f"{head} {{\n{part.code.text()}\n}}")
+
+    # --- lanes ----------------------------------------------------------------------------------------------
 
     def _lanes_loop(self, stmt: ir.For) -> None:
         code = self.code
@@ -461,24 +521,13 @@ class _Emitter(Expressions):
         return vector
 
 
+def _parameters(captured: list[Captured]) -> list[str]:
+    return [f"{c.type} {c.parameter}" for c in captured]
+
+
 def _ends_with_break(block: Block) -> bool:
     return bool(block) and isinstance(block[-1], ir.Break)
 
 
 def _first_lanes(count: int, width: int) -> str:
     return "<" + ", ".join(f"i1 {'true' if lane < count else 'false'}" for lane in range(width)) + ">"
-
-
-def _quoted(name: str) -> str:
-    """A name as LLVM spells it."""
-    plain = name.replace("_", "").replace(".", "").isalnum() and name.isascii() and not name[0].isdigit()
-    return (
-        name
-        if plain and not name.startswith(".")
-        else '"'
-        + "".join(
-            chr(byte) if 32 <= byte < 127 and byte not in (34, 92) else f"\\{byte:02X}"
-            for byte in name.encode()
-        )
-        + '"'
-    )

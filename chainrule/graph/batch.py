@@ -85,7 +85,7 @@ def _batch_node(node: Node, lanes: list[Lane], size: Dim) -> list[Lane]:
         case Cond() | Loop() | Callback() | Call():
             return _map_lanes(node, lanes, size)
         case _:
-            return [(_batch_simple(node, lanes, size), True)]
+            return [(r, True) for r in results(_batch_simple(node, lanes, size))]
 
 
 def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:

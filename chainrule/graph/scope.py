@@ -20,6 +20,10 @@ LARGEST_CONSTANT: Final = 32  # arrays with more elements are never constants of
 _current: Final[ContextVar[Scope | None]] = ContextVar("chainrule_scope", default=None)
 
 
+class Bound(np.ndarray[Any, Any]):
+    """Data that stay: read-only, and what a program computes of them alone is computed once."""
+
+
 @final
 class Scope:
     """One trace in progress. ``level`` counts the traces around it; 0 is the root.
@@ -95,7 +99,7 @@ class Scope:
         held = root._held.get(id(value))
         if held is not None and _same_bytes(root.hidden[held[1]], value):
             return held[2]
-        snapshot = np.array(value, dtype=dtype, order="C", subok=False)
+        snapshot = np.array(value, dtype=dtype, order="C", subok=isinstance(value, Bound))
         snapshot.flags.writeable = False
         position = len(root.types) + len(root.hidden)
         node = make(Input(0, position, Type(snapshot.shape, dtype)))

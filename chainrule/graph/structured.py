@@ -133,6 +133,11 @@ def pairs_at(places: Places, nodes: Sequence[Node]) -> list[Pairs]:
     ]
 
 
+def _replace(node: Node, instead: Sequence[Node], replaced: dict[Node, Node]) -> None:
+    """Notes that the results of ``node`` are computed elsewhere: not where nothing moves, and it is itself."""
+    replaced.update((old, new) for old, new in zip(results(node), instead, strict=True) if old is not new)
+
+
 # --- branches ----------
 
 
@@ -149,7 +154,7 @@ def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dic
         Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)
     ]
     every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
-    replaced.update(zip(results(node), every, strict=False))
+    _replace(node, every[: len(kinds)], replaced)
     return pairs_at(places, every)
 
 
@@ -229,7 +234,7 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     dual = Loop(op.condition, body, predicate, len(carried), step.scanned, op.length, op.reverse)
     every = results(make(dual, tuple(step.arguments.outer)))
     primal = [*every[: op.carries], *every[len(carried) : len(carried) + len(results_of_step)]]
-    replaced.update(zip(results(node), primal, strict=True))
+    _replace(node, primal, replaced)
     return pairs_at([*places, *more], every)
 
 

@@ -18,9 +18,11 @@ from chainrule.graph.op import Contract, Op, Reduce, Scalar
 Factors = tuple[tuple[int, int], ...]  # (atom, power), ascending, no power 0
 
 MOST_FACTORS: Final = 12  # different atoms in a product; a longer one becomes an atom
-_ROUNDED: Final = frozenset(
-    "mul div sqrt exp exp2 expm1 log log1p log2 log10 sin cos tan sinh cosh tanh sech expit erf erfc pow atan".split()
-)
+# primitives whose result is rounded, so that one need not care for its last bit
+_ROUNDED: Final = frozenset([
+    "mul", "div", "sqrt", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow", "sin", "cos", "tan",
+    "sinh", "cosh", "tanh", "sech", "expit", "erf", "erfc", "atan",
+])  # fmt: skip
 
 
 class Monomial(NamedTuple):

@@ -1,4 +1,4 @@
-"""The normal form: products are (invariant coefficient)·∏ atomᵖ, addends with equal atoms merge, coefficients leave sums.
+"""The normal form: products are (invariant coefficient)·∏ atomᵖ, equal addends merge, coefficients leave sums.
 
 The graph is read into monomials (``monomial``), on which this algebra is a matter of adding
 exponents, and written again so that what depends on parameters only is computed apart, every
@@ -22,20 +22,24 @@ complex numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, final
+from typing import Any, Final, final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from chainrule.graph.cost import graph_cost
+from chainrule.graph.cost import graph_cost, node_cost
+from chainrule.graph.dim import Shape
 from chainrule.graph.node import Graph, Node, const_value
 from chainrule.graph.op import Broadcast, Call, Cond, Const, Contract, Loop, Op, Reduce, Scalar, Type
 
-from .monomial import ONE, Atoms, Factors, Monomial, common_factors, without
+from .monomial import ONE, Atom, Atoms, Factors, Monomial, common_factors, without
 from .products import Writer
 
 _LARGEST_POWER: Final = 8
 _MOST_TERMS: Final = 8  # terms of sums that are merged
+_FEW_SUMS: Final = 14  # sums that one loop holds in registers
 _WORTH: Final = 1e-9  # the relative gain from which on another form is better
 
 
@@ -50,6 +54,10 @@ def _normal(graph: Graph, done: dict[Graph, Graph]) -> Graph:
         found = Reader(graph, done).written()
         if not cheaper(found, graph):
             found = graph
+        if sums_carried(found) > _FEW_SUMS:
+            gathered = Reader(found, done, gather=True).written()
+            if cheaper(gathered, found):
+                found = gathered
         done[graph] = found
     return found
 
@@ -58,15 +66,40 @@ def cheaper(new: Graph, old: Graph) -> bool:
     """Whether ``new`` takes fewer operations than ``old``."""
     if new == old:
         return False
-    return graph_cost(new).operations < graph_cost(old).operations * (1 - _WORTH)
+    return operations(new) < operations(old) * (1 - _WORTH)
+
+
+def operations(graph: Graph) -> float:
+    """The operations of a graph; a sum that its loop cannot hold in registers costs a load and a store more."""
+    known = _costs.get(graph)
+    if known is None:
+        known = _costs[graph] = _operations(graph)
+    return known
+
+
+_costs: Final[WeakKeyDictionary[Graph, float]] = WeakKeyDictionary()  # graphs are compared more than once
+
+
+def _operations(graph: Graph) -> float:
+    many: dict[Shape, list[float]] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Reduce):
+            many.setdefault(node.args[0].shape, []).append(node_cost(node, {}).operations)
+    return graph_cost(graph).operations + sum(2 * sum(costs[_FEW_SUMS:]) for costs in many.values())
+
+
+def sums_carried(graph: Graph) -> int:
+    """How many reductions there are."""
+    return sum(isinstance(n.op, Reduce) for n in graph.nodes)
 
 
 @final
 class Reader:
     """Reads a graph into monomials."""
 
-    def __init__(self, graph: Graph, bodies: dict[Graph, Graph]) -> None:
+    def __init__(self, graph: Graph, bodies: dict[Graph, Graph], gather: bool = False) -> None:
         self.graph = graph
+        self.gather = gather
         self.bodies = bodies
         self.atoms = Atoms(min((_limits(n) for n in graph.nodes), key=lambda t: t[1], default=_limits(None)))
         self.values: dict[Node, Monomial] = {}
@@ -75,6 +108,7 @@ class Reader:
             for a in node.args:
                 self.uses[a] = self.uses.get(a, 0) + 1
         self.private: set[int] = set()  # sums that are wanted in one place
+        self.first_new = 0  # the first atom that is not older than the sum being read
         self.divisors: set[Factors] = set()  # what the program divides by
 
     def written(self) -> Graph:
@@ -84,7 +118,7 @@ class Reader:
         outputs = [(self.values[o], o.type) for o in self.graph.outputs]
         writer = Writer(self.atoms, self.divisors)
         nodes = writer.write(outputs)
-        provenance = {}
+        provenance: dict[Node, Any] = {}
         for node, where in self.graph.provenance.items():
             new = node in self.values and writer.known(self.values[node], node.type)
             if new:
@@ -170,7 +204,44 @@ class Reader:
             coefficient, arrays = self.atoms.split(self.values[a])
             outside = outside and self.atoms.times(outside, coefficient)
             inside.append(Monomial(1.0, arrays))
-        return outside and self.atoms.times(outside, self.atoms.atom(node.op, tuple(inside), node))
+        found = self.atoms.atom(node.op, tuple(inside), node)
+        if self.gather and isinstance(node.op, Reduce) and self.uses[node] == 1:
+            self.private.add(found.factors[0][0])
+        return outside and self.atoms.times(outside, found)
+
+    def gathered(self, terms: list[Monomial], kind: Type) -> list[Monomial]:
+        """Σa·c + Σb·d as Σ(a·c + b·d), for reductions that are wanted here only."""
+        found: list[Monomial] = []
+        groups: dict[object, list[tuple[Monomial, Atom]]] = {}
+        for term in terms:
+            reduced = [a for a, p in term.factors if p == 1 and a in self.private and self.atoms.all[a].node]
+            if len(reduced) != 1:
+                found.append(term)
+                continue
+            atom = self.atoms.all[reduced[0]]
+            assert atom.node is not None
+            coefficient = Monomial(term.number, without(term.factors, ((atom.number, 1),)))
+            groups.setdefault((atom.op, atom.node.args[0].type), []).append((coefficient, atom))
+        for members in groups.values():
+            inside: Monomial | None = None
+            node = members[0][1].node
+            assert node is not None
+            for coefficient, atom in members:
+                part = self.atoms.times(coefficient, atom.args[0])
+                if part is None:
+                    return terms
+                inside = part if inside is None else self.total(inside, part, node.args[0].type, True)
+                if inside is None:
+                    return terms
+            assert inside is not None
+            coefficient, arrays = self.atoms.split(inside)
+            new = self.atoms.atom(node.op, (Monomial(1.0, arrays),), node)
+            self.private.add(new.factors[0][0])
+            product = self.atoms.times(coefficient, new)
+            if product is None:
+                return terms
+            found.append(product)
+        return found
 
     # --- sums -------------------------------------------------------------------------------------------------
 
@@ -189,8 +260,6 @@ class Reader:
                 self.private.discard(atom)
         return found
 
-    first_new = 0
-
     def total(self, x: Monomial, y: Monomial, kind: Type, alone: bool) -> Monomial | None:
         atoms = self.atoms
         self.first_new = len(atoms.all)
@@ -206,12 +275,11 @@ class Reader:
             if shared and left.factors and right.factors:  # no gain in pulling them out
                 left, right, shared = coefficient_x, coefficient_y, ()
             left, right = _times(left, rest_x), _times(right, rest_y)
-        else:
-            kind = scalar_kind
+        inner = kind if rest_x or rest_y else scalar_kind
         outside = Monomial(1.0, tuple(sorted((*shared, *common))))
         if not left.factors and not right.factors:
-            return self.merged(x, y, left.number + right.number, outside, kind)
-        inside = self.added([left, right], kind, alone)
+            return self.merged(x, y, left.number + right.number, outside, kind if array_x else scalar_kind)
+        inside = self.added([left, right], inner, alone)
         return inside and atoms.times(outside, inside)
 
     def merged(
@@ -226,6 +294,8 @@ class Reader:
         """An atom for the sum of terms that have nothing in common, with a canonical sign."""
         if alone:
             terms = self.spliced(terms, kind)
+            if self.gather and not kind.shape:
+                terms = self.gathered(terms, kind)
         number = 1.0
         sizes = {abs(t.number) for t in terms}
         if len(sizes) == 1:
@@ -239,22 +309,46 @@ class Reader:
         return self.atoms.times(Monomial(number, ()), self.atoms.sum(tuple(terms), kind))
 
     def spliced(self, terms: list[Monomial], kind: Type) -> list[Monomial]:
-        """The terms with the terms of sums among them, equal ones merged, if all are rounded anyway."""
+        """The terms with the terms of sums among them, equal ones merged, if these carry rounding errors anyway.
+
+        In a sum of arrays the addends of rank 0 may be exact: what they add up to is the sum less rounded terms.
+        """
         longer: list[Monomial] = []
         for term in terms:
-            number, factors = term
-            inner = self.atoms.all[factors[0][0]] if len(factors) == 1 and factors[0][1] == 1 else None
-            if inner is not None and inner.op is None and abs(number) == 1 and inner.number in self.private:
-                longer.extend([Monomial(number * t.number, t.factors) for t in inner.args])
-            else:
+            coefficient, arrays = self.atoms.split(term) if kind.shape else (Monomial(term.number, ()), term.factors)
+            inner = self.inner(arrays, kind)
+            parts = [] if inner is None else [self.atoms.times(coefficient, t) for t in inner.args]
+            if inner is None or None in parts or not self.is_free(coefficient, inner, kind):
                 longer.append(term)
-        if (
-            len(longer) == len(terms)
-            or len(longer) > _MOST_TERMS
-            or not all(map(self.atoms.is_rounded, longer))
-        ):
+            else:
+                longer.extend([p for p in parts if p is not None])
+        if len(longer) == len(terms) or len(longer) > _MOST_TERMS:
             return terms
-        return self.collected(longer, kind)
+        return self.collected(longer, kind) if self.are_movable(longer, kind) else terms
+
+    def are_movable(self, terms: Sequence[Monomial], kind: Type) -> bool:
+        """Whether the terms of a sum are rounded anyway, those of rank 0 in a sum of arrays aside."""
+        return all(self.atoms.is_rounded(t) for t in terms if not kind.shape or self.atoms.split(t)[1])
+
+    def inner(self, factors: Factors, kind: Type) -> Atom | None:
+        """The sum that ``factors`` is, if its terms may join another sum.
+
+        It is wanted there only, or it is one array and an invariant: then what is added instead is another invariant.
+        """
+        if len(factors) != 1 or factors[0][1] != 1:
+            return None
+        atom = self.atoms.all[factors[0][0]]
+        if atom.op is not None or not self.are_movable(atom.args, kind):
+            return None
+        affine = bool(kind.shape) and sum(bool(self.atoms.split(t)[1]) for t in atom.args) == 1
+        return atom if affine or atom.number in self.private else None
+
+    def is_free(self, coefficient: Monomial, inner: Atom, kind: Type) -> bool:
+        """Whether it takes no multiplication more to multiply each term of a sum."""
+        if abs(coefficient.number) == 1 and not coefficient.factors:
+            return True
+        plain = [t for t in inner.args if abs(t.number) == 1 and not self.atoms.split(t)[0].factors]
+        return bool(kind.shape) and len(plain) <= 1
 
     def collected(self, terms: list[Monomial], kind: Type) -> list[Monomial]:
         """Terms with the same arrays in one, their coefficients added."""
@@ -284,8 +378,6 @@ def _times(coefficient: Monomial, arrays: Factors) -> Monomial:
 
 def _limits(node: Node | None) -> tuple[float, float]:
     """The smallest and the largest normal number of the type of a node."""
-    kind = np.dtype(float)
-    if node is not None and not isinstance(node.type, tuple) and node.dtype.kind == "f":
-        kind = node.dtype
-    found = np.finfo(kind)
+    narrow = node is not None and not isinstance(node.type, tuple) and node.dtype == np.float32
+    found = np.finfo(np.float32) if narrow else np.finfo(np.float64)
     return float(found.tiny), float(found.max)

@@ -12,12 +12,16 @@ from .exact import EXACT
 from .normal import cheaper, normal_form
 from .real import REAL, share_reciprocals
 from .rewrite import Driver, Table
+from .scalarize import scalarize
 from .stable import STABLE
 
 Level = Literal["fast", "full"]
 
 FULL: Final[Table] = STABLE + EXACT + REAL
 _ROUNDS: Final = 6
+# So many nodes, and one pass of the rules has to do: what such straight-line code costs is its compilation, and the
+# normal form, which pays in loops over data, would take longer than all else.
+LARGE: Final = 30_000
 
 
 def simplify(graph: Graph, level: Level = "full") -> Graph:
@@ -37,10 +41,12 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     """
     if level not in ("fast", "full"):
         raise ValueError(f"the levels of simplification are 'fast' and 'full', not {level!r}")
+    if len(graph) > LARGE:
+        return prune(Driver(EXACT if level == "fast" else FULL).graph(graph))
     if level == "fast":
         return _settled(graph, Driver(EXACT), _unchanged)
     driver = Driver(FULL)
-    graph = _settled(graph, driver, share_reciprocals)
+    graph = _settled(scalarize(graph), driver, share_reciprocals)
     for _ in range(_ROUNDS):
         normal = normal_form(graph)
         if normal == graph:

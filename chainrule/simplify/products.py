@@ -17,6 +17,7 @@ from chainrule.graph.op import Scalar
 
 from .monomial import Atom, Atoms, Factors, Monomial
 
+Pair = tuple[int, int]
 Symbols = dict[int, int]  # symbol → power; a symbol is an atom, a reciprocal, or a product of two symbols
 _MOST_TRIES: Final = 8  # divisors of the program looked at for one atom
 
@@ -34,7 +35,6 @@ class Writer:
         self.products: dict[Factors, Symbols] = {}
         self.quotients: dict[Factors, int] = {}  # product → the reciprocal in it that is used nowhere else
         self.reciprocals: dict[Factors, int] = {}  # divisor → its symbol
-        self.pairs: dict[tuple[int, int], int] = {}  # two symbols → the symbol of their product
         self.parts: list[Any] = [None] * len(atoms.all)  # symbol → divisor, or pair; None for atoms
         self.nodes: dict[int, Node] = {}  # symbol → node
         self._written: dict[tuple[Monomial, Any], Node] = {}
@@ -140,53 +140,48 @@ class Writer:
 
     def _pair(self) -> None:
         """Pairs of factors that occur more than once become factors."""
-        products = [p for p in self.products.values() if len(p) > 1 or any(power > 1 for power in p.values())]
-        common: dict[int, int] = {}
+        products = [p for p in self.products.values() if len(p) > 1 or max(p.values(), default=0) > 1]
+        occurrences: dict[int, int] = {}
         for p in products:
             for symbol, power in p.items():
-                common[symbol] = common.get(symbol, 0) + power
-        places: dict[tuple[int, int], dict[int, None]] = {}
+                occurrences[symbol] = occurrences.get(symbol, 0) + power
+        places: dict[Pair, list[int]] = {}
+        expected: dict[Pair, int] = {}
         for i, p in enumerate(products):
-            frequent = sorted([s for s in p if common[s] > 1])
+            frequent = sorted([s for s in p if occurrences[s] > 1])
             for k, first in enumerate(frequent):
                 for second in frequent[k:]:
-                    if first != second or p[first] > 1:
-                        places.setdefault((first, second), {})[i] = None
-
-        def count(pair: tuple[int, int]) -> int:
-            return sum([_times_in(products[i], *pair) for i in places[pair]])
-
-        heap = [(-n, pair) for pair, n in ((pair, count(pair)) for pair in places) if n > 1]
+                    _note((first, second), p, i, places, expected)
+        heap = [(-n, pair) for pair, n in expected.items() if n > 1]
         heapify(heap)
         while heap:
-            expected, pair = heappop(heap)
-            n = count(pair)
-            if n != -expected:
-                if n > 1:
-                    heappush(heap, (-n, pair))
+            n, pair = heappop(heap)
+            found = sum([_times_in(products[i], *pair) for i in places[pair]])
+            if found == -n:
+                for new, count in self._replace(pair, products, places).items():
+                    if count > 1:
+                        heappush(heap, (-count, new))
+            elif found > 1:
+                heappush(heap, (-found, pair))
+
+    def _replace(self, pair: Pair, products: list[Symbols], places: dict[Pair, list[int]]) -> dict[Pair, int]:
+        """Makes a pair a symbol wherever it occurs. Returns the pairs with this symbol, and how often they occur."""
+        symbol = self._symbol(pair)
+        expected: dict[Pair, int] = {}
+        for i in places.pop(pair):
+            p = products[i]
+            times = _times_in(p, *pair)
+            if not times:
                 continue
-            symbol = self.pairs[pair] = self._symbol(pair)
-            new: dict[tuple[int, int], None] = {}
-            for i in places.pop(pair):
-                p = products[i]
-                times = _times_in(p, *pair)
-                if not times:
-                    continue
-                for s in pair:
-                    p[s] -= times
-                    if not p[s]:
-                        del p[s]
-                for s in p:
-                    places.setdefault((s, symbol), {})[i] = None
-                    new[s, symbol] = None
-                p[symbol] = times
-                if times > 1:
-                    places.setdefault((symbol, symbol), {})[i] = None
-                    new[symbol, symbol] = None
-            for pair in new:
-                n = count(pair)
-                if n > 1:
-                    heappush(heap, (-n, pair))
+            for s in pair:
+                p[s] -= times
+            for s in set(pair):
+                if not p[s]:
+                    del p[s]
+            p[symbol] = times
+            for s in p:
+                _note((s, symbol), p, i, places, expected)
+        return expected
 
     # --- nodes ------------------------------------------------------------------------------------------------
 
@@ -283,6 +278,15 @@ class Writer:
                 total = total - self.node(Monomial(-t.number, t.factors), kind.dtype)
         assert total is not None
         return spread(total, kind.shape)
+
+
+def _note(pair: Pair, p: Symbols, i: int, places: dict[Pair, list[int]], expected: dict[Pair, int]) -> None:
+    """Notes that product i has a pair of its factors."""
+    first, second = pair
+    times = p[first] // 2 if first == second else min(p[first], p[second])
+    if times:
+        places.setdefault(pair, []).append(i)
+        expected[pair] = expected.get(pair, 0) + times
 
 
 def _times_in(p: Symbols, first: int, second: int) -> int:

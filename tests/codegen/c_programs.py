@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,22 @@ from chainrule.codegen.lower import lower
 from chainrule.codegen.signature import Signature
 from chainrule.codegen.verify import verify
 from chainrule.graph.scalar import PRIMITIVES
-from tests.codegen.kernels import SIZE, N, array, index, lanes, literal, load, result
+from chainrule.scipy.special import erf
+from tests.codegen.kernels import (
+    SIZE,
+    N,
+    array,
+    index,
+    integer,
+    iop,
+    lanes,
+    literal,
+    load,
+    op,
+    predicate,
+    result,
+    var,
+)  # fmt: skip
 
 RNG = np.random.default_rng(11)
 LENGTHS = (0, 1, 7, 8, 9, 1000)
@@ -93,7 +109,10 @@ def single_precision(x: Any) -> Any:
     return np.sum(x * x), np.exp(x) - np.sqrt(np.abs(x)), np.sin(x), x.astype(np.float64) * 0.1
 
 
-@program(cr.spec("n", dtype=np.complex128), calls=lambda: [(RNG.normal(size=n) + 1j * RNG.normal(size=n),) for n in LENGTHS])
+@program(
+    cr.spec("n", dtype=np.complex128),
+    calls=lambda: [(RNG.normal(size=n) + 1j * RNG.normal(size=n),) for n in LENGTHS],
+)
 def complex_numbers(z: Any) -> Any:
     return np.sum(z * np.conj(z)), np.exp(z) * z, np.abs(z), np.sum(z)
 
@@ -111,7 +130,10 @@ def views(a: Any) -> Any:
     return a.T * 2, a[::-1, 1:], np.concatenate([a, 2 * a]), np.reshape(a, (-1,))[::2], a[:, :, None] * a[:, None, :]
 
 
-@program(cr.spec(20), cr.spec("n", dtype=np.int64), calls=lambda: [(RNG.normal(size=20), RNG.integers(0, 20, n)) for n in LENGTHS])
+@program(
+    cr.spec(20), cr.spec("n", dtype=np.int64),
+    calls=lambda: [(RNG.normal(size=20), RNG.integers(0, 20, n)) for n in LENGTHS],
+)  # fmt: skip
 def gathers(x: Any, k: Any) -> Any:
     return x[k], np.sum(x[k] * x[k])
 
@@ -122,7 +144,10 @@ def scatters(x: Any, k: Any, v: Any) -> Any:
     return cr.numpy.asarray(x).at[k].add(v)
 
 
-@program(cr.spec("n", 4), cr.spec(4, "m"), calls=lambda: [(RNG.normal(size=(n, 4)), RNG.normal(size=(4, 9))) for n in (2, 7, 16)])
+@program(
+    cr.spec("n", 4), cr.spec(4, "m"),
+    calls=lambda: [(RNG.normal(size=(n, 4)), RNG.normal(size=(4, 9))) for n in (2, 7, 16)],
+)  # fmt: skip
 def products(a: Any, b: Any) -> Any:
     return a @ b
 
@@ -160,18 +185,104 @@ def derivative_of_a_scan(x: Any, w: Any) -> Any:
     return cr.jvp(lambda v: _walk(x, v), (w,), (1.0,))
 
 
-def _density(p: Any, x: Any) -> Any:
+def _likelihood(p: Any, x: Any) -> Any:
+    """The negative log likelihood of a Gaussian signal over an exponential background on [0, 10]."""
     f, tau, mu, sigma = p[0], p[1], p[2], p[3]
     z = (x - mu) / sigma
-    signal = np.exp(-0.5 * z * z) / sigma
+    area = (erf((10 - mu) / (sigma * math.sqrt(2))) + erf(mu / (sigma * math.sqrt(2)))) / 2
+    signal = np.exp(-0.5 * z * z) / (sigma * math.sqrt(2 * math.pi) * area)
     background = np.exp(-x / tau) / (tau * (1 - np.exp(-10 / tau)))
     return -np.log(f * signal + (1 - f) * background).sum()
 
 
-@program(cr.spec(4), N_, calls=lambda: [(np.array([0.3, 4.0, 5.0, 0.7]), 10 * RNG.random(n)) for n in LENGTHS])
+@program(
+    cr.spec(4), N_, calls=lambda: [(np.array([0.3, 4.0, 5.0, 0.7]), 10 * RNG.random(n)) for n in (*LENGTHS, 1001)]
+)
 def likelihood(p: Any, x: Any) -> Any:
-    return cr.value_and_grad(_density)(p, x)
+    return cr.value_and_grad(_likelihood)(p, x)
 
+
+@program(cr.spec(4), N_, calls=lambda: [(np.array([0.3, 4.0, 5.0, 0.7]), 10 * RNG.random(n)) for n in (0, 9, 1000)])
+def likelihood_with_hessian(p: Any, x: Any) -> Any:
+    return cr.value_grad_hess(_likelihood)(p, x)
+
+
+# --- loops by hand: what lowering makes seldom --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """A kernel, and arguments of which those for results come last."""
+
+    kernel: ir.Kernel
+    arguments: Callable[[int], tuple[Any, ...]]
+
+
+def by_hand(name: str, parameters: Sequence[ir.Parameter], body: Sequence[ir.Stmt], workspace: int = 0) -> ir.Kernel:
+    made = ir.Kernel(name, tuple(parameters), tuple(body), workspace)
+    verify(made)
+    return made
+
+
+def _scratch_of_lanes() -> ByHand:
+    """Each lane fills three elements of its own, and leaves a loop over them when it likes."""
+    place = ir.Var("j", "int64")
+    fill = ir.For("j", integer(3), "serial", (
+        ir.Store("w", place, op("mul", load("x", index()), ir.Cast(iop("add", place, integer(1)), "float64"))),
+    ))  # fmt: skip
+    k, total = ir.Var("k", "int64"), var("total")
+    add = ir.For("k", integer(3), "serial", (
+        ir.If(predicate("gt", load("w", k), literal(1.5)), (ir.Break(),)),
+        ir.Assign("total", op("add", total, load("w", k))),
+    ))  # fmt: skip
+    body = lanes([
+        ir.Alloc("w", "float64", 3), ir.Declare("total", literal(0.0)), fill, add, ir.Store("y", index(), total),
+    ])  # fmt: skip
+    made = by_hand("scratch_of_lanes", [array("x"), SIZE, result("y")], [body], workspace=8 * 3 * 8)
+    return ByHand(made, lambda n: (RNG.normal(size=n), n, np.zeros(n), np.zeros(24)))
+
+
+def _guards() -> ByHand:
+    """Nothing is read, written or added where a guard does not hold; the variable keeps what it had."""
+    positive = ir.Var("positive", "bool")
+    reductions = [ir.Reduction("total", "sum", "float64"), ir.Reduction("low", "min", "float64"),
+                  ir.Reduction("some", "any", "bool")]  # fmt: skip
+    body = lanes([
+        ir.Let("positive", predicate("gt", load("x", index()), literal(0.0))),
+        ir.Let("t", load("z", index(), guard=positive)),
+        ir.Accumulate("total", op("mul", var("t"), var("t")), positive),
+        ir.Accumulate("low", var("t"), positive),
+        ir.Accumulate("some", positive),
+        ir.Store("y", index(), var("t"), positive),
+    ], reductions, width=16)  # fmt: skip
+    declared = [ir.Declare("total", literal(0.25)), ir.Declare("low", literal(9.0)),
+                ir.Declare("some", literal(False, "bool"))]  # fmt: skip
+    stores = [ir.Store("s", integer(0), var("total")), ir.Store("s", integer(1), var("low")),
+              ir.Store("b", integer(0), ir.Var("some", "bool"))]  # fmt: skip
+    parameters = [array("x"), array("z"), SIZE, result("y"), result("s"), result("b", "bool")]
+    made = by_hand("guards", parameters, [*declared, body, *stores])
+    return ByHand(
+        made, lambda n: (RNG.normal(size=n), RNG.normal(size=n), n, np.ones(n), np.zeros(2), np.zeros(1, bool))
+    )
+
+
+def _wrapping() -> ByHand:
+    """Integers wrap; sizes and names that C has for itself come through."""
+    body = lanes([
+        ir.Let("double", load("int", index(), "int64")),
+        ir.Store("y", index(), iop("add", iop("mul", index("double"), index("double")), index("double"))),
+        ir.Accumulate("sqrt", index("double")),
+    ], [ir.Reduction("sqrt", "sum", "int64")])  # fmt: skip
+    block = [ir.Declare("sqrt", integer(0)), body, ir.Store("lane", integer(0), index("sqrt"))]
+    parameters = [array("int", "int64"), SIZE, result("y", "int64"), result("lane", "int64")]
+    made = by_hand("wrapping", parameters, block)
+    ends = np.iinfo(np.int64)
+    return ByHand(
+        made, lambda n: (RNG.integers(ends.min, ends.max, n), n, np.zeros(n, np.int64), np.zeros(1, np.int64))
+    )
+
+
+BY_HAND: dict[str, ByHand] = {made.kernel.name: made for made in (_scratch_of_lanes(), _guards(), _wrapping())}
 
 # --- every primitive ----------------------------------------------------------------------------------------
 

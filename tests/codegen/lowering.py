@@ -45,13 +45,14 @@ def check(
 
 
 def loops(kernel: ir.Kernel) -> list[tuple[str, int]]:
-    """Every For of a kernel as (kind, depth), in order."""
+    """Every For of a kernel as (kind, depth), in order; a loop in pieces is shown as the one loop that it is."""
     found: list[tuple[str, int]] = []
     stack: list[tuple[ir.Stmt, int]] = [(s, 0) for s in reversed(kernel.body)]
     while stack:
         stmt, depth = stack.pop()
-        if isinstance(stmt, ir.For):
+        in_pieces = isinstance(stmt, ir.For) and stmt.kind == "parallel"
+        if isinstance(stmt, ir.For) and not in_pieces:
             found.append((stmt.kind, depth))
         for block in reversed(ir.blocks(stmt)):
-            stack.extend((s, depth + 1) for s in reversed(block))
+            stack.extend((s, depth if in_pieces else depth + 1) for s in reversed(block))
     return found
