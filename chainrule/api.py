@@ -15,6 +15,7 @@ from . import transform
 from .bound import fixed_value, with_arguments
 from .compiled import Function
 from .graph import tree
+from .graph.collector import paused
 from .graph.node import Graph
 from .graph.scope import current
 from .graph.trace import spec
@@ -359,8 +360,9 @@ def trace(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     %0: float64 = const 3.0
     %1: float64 = input x...
     """
-    graph = trace_as_written(fun, *args, **kwargs)
-    return simplify(graph) if isinstance(fun, Function) else graph
+    with paused():
+        graph = trace_as_written(fun, *args, **kwargs)
+        return simplify(graph) if isinstance(fun, Function) else graph
 
 
 def _run(program: Callable[..., Any], fun: Callable[..., Any], *args: Any) -> Any:

@@ -27,6 +27,7 @@ from .codegen.kernel import CompiledKernel, compile_graph
 from .graph import dim as dims
 from .graph import tree
 from .graph.array import Array
+from .graph.collector import paused
 from .graph.cost import Cost, graph_cost
 from .graph.dtype import COMPLEX128, FLOAT64, INT64, DType, canonical
 from .graph.evaluate import evaluate
@@ -291,7 +292,8 @@ class Function(native.Function):
                     else:
                         self._general.append((key, found))
                         return found
-            found = self._exact[exact] = self._specialise(types, key)
+            with paused():
+                found = self._exact[exact] = self._specialise(types, key)
             self._first.setdefault(rank_key, types)
             return found
 

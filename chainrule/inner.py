@@ -105,16 +105,16 @@ def trace_inner(
 
     body.__wrapped__ = fun  # type: ignore[attr-defined]  # what it captured is looked for there
     traced: Traced = trace_flat(body, [n.type for n in nodes], names)
-    graph = simplify(traced.graph, "fast")
+    graph = traced.graph
     captured = [c.node if isinstance(c, Array) else as_node(c) for c in traced.captures]
     outer = (*nodes, *captured)
     leaves = tuple(Leaf(n.type, (i,)) for n, i in zip(nodes, graph.arguments, strict=False))
     inner = Inner(graph, outer, leaves, traced.tree, number[-1], spec)
-    return by_elements(inner) if split else inner
+    return by_elements(inner) if split else replace(inner, graph=simplify(graph, "fast"))
 
 
 def by_elements(inner: Inner) -> Inner:
-    """Small leaves that are only read element by element, as scalars."""
+    """The graph simplified, with those small leaves as scalars that are only read element by element."""
     small = [i for i, leaf in enumerate(inner.leaves) if _is_small(leaf.type)]
     while small:
         graph, args = inner.graph, list(inner.args)
@@ -141,7 +141,7 @@ def by_elements(inner: Inner) -> Inner:
         if not still:
             return replace(inner, graph=slim, args=tuple(args), leaves=tuple(parted))
         small = [i for i in small if i not in still]
-    return inner
+    return replace(inner, graph=simplify(inner.graph, "fast"))
 
 
 def _is_small(kind: Type) -> bool:

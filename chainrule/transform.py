@@ -114,6 +114,9 @@ def _forward_gradient(inner: Inner, value: Node, loops: Sequence[Node]) -> list[
             )
     rows: list[list[Node | None]] = []
     units = [unit_seeds(i.type) for i in inputs]
+    for place, node in enumerate(inputs):
+        if is_complex(node.dtype) and not is_complex(value.dtype):  # along the real and the imaginary axis
+            units[place] += [unit * constant(1j, node.dtype) for unit in units[place]]
     total = sum(len(u) for u in units)
     start = 0
     for unit in units:
@@ -125,6 +128,10 @@ def _forward_gradient(inner: Inner, value: Node, loops: Sequence[Node]) -> list[
     for node, unit in zip(inputs, units, strict=True):
         part = flat[start : start + len(unit)]
         start += len(unit)
+        if is_complex(node.dtype) and not is_complex(value.dtype):
+            half = len(part) // 2
+            part = [NODES.complex(a, -b) for a, b in zip(part[:half], part[half:], strict=True)]
+        part = [express.cast(t, node.dtype) for t in part]
         result.append(part[0] if not node.shape else express.reshape(stack(part, 0), node.shape))
     return result
 
@@ -140,6 +147,7 @@ def jacobian_forward(
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     _check_inexact(fun, inner)
     outputs = inner.graph.outputs[: inner.results]
+    _check_real(fun, inner.inputs, "jacfwd with respect to complex numbers needs a function that is real there")
     try:
         values, columns = forward_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:

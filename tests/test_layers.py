@@ -23,10 +23,13 @@ ROOMS: dict[str, set[str]] = {
     "face": {"graph", "simplify", "codegen", "api"},
 }
 
+# The files at the root that make up the pipeline end to end; the room is named after the one that the face sees.
+PIPELINE = ("selection", "inner", "transform", "vectorise", "bound", "compiled", "api")
+
 # The files of each room, the lowest first.
 ORDER = {
     "graph": """
-        dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
+        collector dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
         linalg linear transpose structured squares differentiate indexing operations array ufuncs
         creation shapes arrange products reductions numeric samples matrices subscript functions trace control
         evaluate algebra syntax batch sparsity
@@ -37,7 +40,7 @@ ORDER = {
     "codegen": """
         vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath
         ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule pieces
-        nests serial structured lower verify signature native cache threads_text threads externs llvm_builder
+        nests serial structured lower sections verify signature native cache threads_text threads externs llvm_builder
         llvm_vecmath llvm_memory llvm_outline llvm_primitives llvm_expressions to_llvm
         c_text c_builder c_runtime c_primitives c_usage c_lanes c_expressions to_c
         to_cuda to_numpy to_sympy to_latex foreign capi entry_prelude entry
@@ -69,6 +72,8 @@ MODULES = modules()
 
 def room(module: str) -> str:
     first = module.split(".")[0]
+    if first in PIPELINE:
+        return "api"
     return first if first in ROOMS else "face"
 
 

@@ -193,6 +193,16 @@ class Break:
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A part of long straight-line code that an emitter may make a function of its own; never inside a loop.
+
+    Nothing that it binds is seen outside, and it assigns to no variable declared outside.
+    """
+
+    body: Block
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """An external C function: ``symbol(args…)``; an argument is an expression or a buffer (its address)."""
 
@@ -200,7 +210,7 @@ class Call:
     args: tuple[Expr | Name, ...]
 
 
-Stmt = Let | Declare | Assign | Accumulate | Store | Alloc | For | While | If | Break | Call
+Stmt = Let | Declare | Assign | Accumulate | Store | Alloc | For | While | If | Break | Section | Call
 Block = tuple[Stmt, ...]
 
 # --- kernels ------------------------------------------------------------------------------------------------
@@ -275,7 +285,7 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
 def blocks(stmt: Stmt) -> tuple[Block, ...]:
     """The blocks that ``stmt`` holds."""
     match stmt:
-        case For():
+        case For() | Section():
             return (stmt.body,)
         case While():
             return (stmt.head, stmt.body)

@@ -42,10 +42,11 @@ def compile_graph(
     """
     from . import tiers
     from .lower import lower
+    from .sections import in_sections
     from .to_llvm import emit, suggested_level
     from .verify import verify
 
-    kernel = lower(graph, name)
+    kernel = in_sections(lower(graph, name))
     signature = signature_of(graph, hidden, tree, kernel.workspace)
     verify(kernel)
     text = emit(kernel, threads=True)

@@ -206,6 +206,11 @@ class _Emitter(Expressions):
                 self._while(stmt)
             case ir.If():
                 self._if(stmt)
+            case ir.Section():
+                self.line("{")
+                self.depth += 1
+                self.block(stmt.body)
+                self.close()
             case ir.Break():
                 self.line("break;")
             case ir.Call():

@@ -166,6 +166,8 @@ class _Emitter(Expressions):
                 self._while(stmt)
             case ir.If():
                 return self._if(stmt)
+            case ir.Section():
+                self._section(stmt)
             case ir.Break():
                 return self._break(empty)
             case ir.Call():
@@ -398,6 +400,15 @@ class _Emitter(Expressions):
         places = [f"ptr %acc.{k}" for k in range(len(accumulators))]
         self._add_part(part, name, ["i64 %first.", "i64 %last.", *_parameters(captured), *places])
         self.parts += threaded_loop(self.code, name, self.value(stmt.extent), captured, accumulators)
+
+    def _section(self, stmt: ir.Section) -> None:
+        """A function of its own."""
+        part = _Emitter(self.kernel, self.code.module, self.parts, self.threads)
+        captured = self._capture(part, stmt.body, ())
+        part._block(stmt.body, "")
+        name = f"{self.kernel.name}.{len(self.parts)}"
+        self._add_part(part, name, _parameters(captured))
+        self.code.do(f"call void @{quoted(name)}({', '.join(f'{c.type.split()[0]} {c.operand}' for c in captured)})")
 
     def _accumulator(self, part: _Emitter, number: int, reduction: ir.Reduction) -> Accumulator:
         kind, dtype = reduction.kind, reduction.dtype

@@ -231,6 +231,9 @@ class _Checker:
                 self.expression(stmt.condition, "bool", "a condition")
                 self.block(stmt.then)
                 self.block(stmt.otherwise)
+            case ir.Section():
+                self.require(not self.loops, "a section inside a loop")
+                self.block(stmt.body)
             case ir.Break():
                 inside = bool(self.loops) and (
                     isinstance(self.loops[-1], ir.While) or self.loops[-1].kind == "serial"

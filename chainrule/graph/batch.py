@@ -125,10 +125,10 @@ def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
         case Gather(axes):
             return _gather(axes, lanes, rank, size)
         case Scatter(axes, kind):
-            base, target, *indices = [fully(lane, size) for lane in lanes]
+            base, target, *places = [fully(lane, size) for lane in lanes]
             return make(
                 Scatter((0, *_later(axes)), kind),
-                (base, target, _lane_number(indices[0].shape, size), *indices),
+                (base, target, _lane_number(places[0].shape, size), *places),
             )
         case Contract(left, right, out):
             label = max((*left, *right, *out), default=-1) + 1

@@ -73,6 +73,7 @@ _table: Final[dict[bytes, _Entry]] = {}
 _lock: Final = threading.RLock()  # a node may die, and its entry go, while an entry is made
 _scalar_codes: Final[dict[str, bytes]] = {}
 _numbers: Final[dict[tuple[DType, bytes], Node]] = {}  # recent scalar constants, which derivatives make over and over
+_values: Final[dict[tuple[DType, bytes], Any]] = {}  # what the constants among them are in Python
 _NUMBERS_KEPT: Final = 4096
 
 
@@ -150,9 +151,17 @@ def scalar(name: str, *args: Node) -> Node:
 
 def const_value(node: Node) -> Any:
     """The Python value of a scalar constant, None for any other node."""
-    if type(node.op) is Const and not node.op.type.shape:
-        return np.frombuffer(node.op.data, node.op.type.dtype)[0].item()
-    return None
+    op = node.op
+    if type(op) is not Const or op.type.shape:
+        return None
+    key = (op.type.dtype, op.data)
+    value = _values.get(key)
+    if value is None:
+        value = np.frombuffer(op.data, op.type.dtype)[0].item()
+        if len(_values) >= _NUMBERS_KEPT:
+            _values.clear()
+        _values[key] = value
+    return value
 
 
 # --- traversal ----------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def forward_structured(
     node: Node, tangents: Sequence[Pairs | None], count: int, replaced: dict[Node, Node]
 ) -> list[Pairs]:
     """Tangents of the results of a Cond or Loop for K tangents per argument (None: does not depend)."""
-    rows = [[None] * count if row is None else row for row in tangents]
+    rows: list[Pairs] = [[None] * count if row is None else row for row in tangents]
     if isinstance(node.op, Cond):
         return _forward_cond(node, node.op, rows, replaced)
     assert isinstance(node.op, Loop)

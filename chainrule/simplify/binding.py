@@ -8,12 +8,12 @@ over data alone come out, Σ(a(p, x) + b(x)) = Σa + Σb, and moments about a pa
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any, Final
+from typing import Any, Final, final
 
 from chainrule.graph import dim as dims
 from chainrule.graph.cost import primitive_cost
 from chainrule.graph.evaluate import evaluate
-from chainrule.graph.express import cast, reduce
+from chainrule.graph.express import broadcast, cast, reduce, spread
 from chainrule.graph.node import Graph, Node, constant, make, rebuild
 from chainrule.graph.op import (
     Broadcast,
@@ -83,25 +83,129 @@ def split_sums(graph: Graph, data: Container[int]) -> Graph:
 
 def _split(node: Node, fixed: set[Node]) -> Node | None:
     """Σ as a sum of simpler ones, None where nothing is gained."""
-    (term,) = node.args
-    assert isinstance(node.op, Reduce)
-    if node.shape or node.dtype.kind != "f" or len(node.op.axes) != len(term.shape):
+    return None if node.dtype.kind != "f" else _Sum(node, fixed).split()
+
+
+@final
+class _Sum:
+    """A sum over some axes of a term. *Coefficients* do not depend on these axes, *data* on nothing else."""
+
+    def __init__(self, node: Node, fixed: set[Node]) -> None:
+        assert isinstance(node.op, Reduce)
+        (self.term,) = node.args
+        self.node, self.fixed, self.axes = node, fixed, node.op.axes
+        self.kept = {axis: i for i, axis in enumerate(a for a in range(len(self.term.shape)) if a not in self.axes)}
+        self.events = tuple(self.term.shape[a] for a in self.axes)
+
+    def split(self) -> Node | None:
+        total: Node | None = None
+        rest: Node | None = None
+        gained = False
+        for negative, part in self.addends():
+            coefficient, data, others = self.factors(part)
+            value = self.moment(data, others) if others else self.data_sum(data)
+            if value is None:
+                rest = _joined(rest, negative, part)
+            else:
+                gained = gained or bool(data or others)
+                total = _joined(total, negative, value if coefficient is None else coefficient * value)
+        if not gained or total is None:
+            return None
+        if rest is not None:
+            total = _joined(total, False, make(self.node.op, (spread(rest, self.term.shape),)))
+        return spread(total, self.node.shape)
+
+    def coefficient(self, node: Node) -> Node | None:
+        """A node that is the same for all events, over the other axes."""
+        if not node.shape:
+            return node
+        if type(node.op) is not Broadcast or any(a in self.axes for a in node.op.axes):
+            return None
+        return broadcast(node.args[0], self.node.shape, tuple(self.kept[a] for a in node.op.axes))
+
+    def data(self, node: Node) -> Node | None:
+        """Data over the events."""
+        if not self.kept:
+            return node if node in self.fixed else None
+        if type(node.op) is Broadcast and node.op.axes == self.axes and node.args[0] in self.fixed:
+            return node.args[0]
         return None
-    total: Node | None = None
-    rest: Node | None = None
-    gained = False
-    for negative, part in _addends(term, fixed):
-        coefficient, factors = _factors(part)
-        alone = all(f in fixed for f in factors)
-        value = _data_sum(factors, term) if alone else _moment(factors, fixed)
-        if value is None:
-            rest = _joined(rest, negative, part)
-        else:
-            gained = gained or not alone or bool(factors)
-            total = _joined(total, negative, value if coefficient is None else coefficient * value)
-    if rest is not None and total is not None:
-        total = _joined(total, False, _total(rest))
-    return total if gained else None
+
+    def addends(self) -> list[tuple[bool, Node]]:
+        """The addends of the term with their signs; x − μ for data x and a parameter μ stays together."""
+        found: list[tuple[bool, Node]] = []
+        stack = [(False, self.term)]
+        while stack:
+            negative, node = stack.pop()
+            op, args = node.op, node.args
+            whole = node in self.fixed or not node.shape or self.deviation(node) is not None
+            if not whole and op in (Scalar("add"), Scalar("sub")):
+                stack += [(negative != (op == Scalar("sub")), args[1]), (negative, args[0])]
+            elif not whole and op == Scalar("neg"):
+                stack.append((not negative, args[0]))
+            else:
+                found.append((negative, node))
+        return found
+
+    def factors(self, part: Node) -> tuple[Node | None, list[Node], list[Node]]:
+        """(the product of the coefficients in a product, data, the rest)"""
+        coefficient: Node | None = None
+        data: list[Node] = []
+        others: list[Node] = []
+        stack = [part]
+        while stack:
+            node = stack.pop()
+            found = self.coefficient(node)
+            own = self.data(node)
+            if found is not None:
+                coefficient = found if coefficient is None else coefficient * found
+            elif own is not None:
+                data.append(own)
+            elif node.op == Scalar("mul") and len(data) + len(others) + len(stack) < MOST_FACTORS:
+                stack += [node.args[1], node.args[0]]
+            else:
+                others.append(node)
+        return coefficient, data, others
+
+    def data_sum(self, data: Sequence[Node]) -> Node:
+        """Σ of a product of data; of an empty one, the number of events."""
+        product = _product(data)
+        return self.count() if product is None else _total(product)
+
+    def count(self) -> Node:
+        total = dims.product(self.events)
+        return cast(constant(total) if isinstance(total, int) else make(SizeOf(total)), self.node.dtype)
+
+    def deviation(self, node: Node) -> tuple[float, Node, Node] | None:
+        """(sign, x, μ) of a node sign·(x − μ) for data x and a parameter μ."""
+        if node.op not in (Scalar("sub"), Scalar("add")):
+            return None
+        first, second = node.args
+        sign = 1.0
+        x, centre = self.data(first), self.coefficient(second)
+        if x is None:
+            x, centre = self.data(second), self.coefficient(first)
+            sign = 1.0 if node.op == Scalar("add") else -1.0
+        if x is None or centre is None or centre in self.fixed or type(centre.op) is Const:
+            return None
+        return sign, x, -centre if node.op == Scalar("add") else centre
+
+    def moment(self, data: Sequence[Node], others: Sequence[Node]) -> Node | None:
+        """Σ w·(x − μ) or Σ w·(x − μ)² by moments about the mean of x; w is a product of data, or missing."""
+        found = self.deviation(others[0])
+        if found is None or len(others) > 2 or others[0] is not others[-1]:
+            return None
+        sign, x, centre = found
+        weight = _product(data)
+        mean = _total(x) / self.count()
+        deviation = x - mean
+        mass = self.count() if weight is None else _total(weight)
+        first = _total(deviation if weight is None else weight * deviation)
+        away = mean - centre
+        if len(others) == 1:
+            return sign * (mass * away + first)
+        second = _total(deviation * deviation if weight is None else weight * (deviation * deviation))
+        return second + (2.0 * first) * away + mass * (away * away)
 
 
 def _joined(total: Node | None, negative: bool, value: Node) -> Node:
@@ -119,78 +223,6 @@ def _product(factors: Sequence[Node]) -> Node | None:
     for factor in factors:
         found = factor if found is None else found * factor
     return found
-
-
-def _data_sum(factors: Sequence[Node], term: Node) -> Node:
-    """Σ of a product of data; of an empty one, over the places of ``term``, their number."""
-    product = _product(factors)
-    return cast(_count(term), term.dtype) if product is None else _total(product)
-
-
-def _addends(term: Node, fixed: set[Node]) -> list[tuple[bool, Node]]:
-    """The addends of a term with their signs; x − μ for data x and a parameter μ stays together."""
-    found: list[tuple[bool, Node]] = []
-    stack = [(False, term)]
-    while stack:
-        negative, node = stack.pop()
-        op, args = node.op, node.args
-        if op in (Scalar("add"), Scalar("sub")) and not _deviation(node, fixed) and node not in fixed and node.shape:
-            stack += [(negative != (op == Scalar("sub")), args[1]), (negative, args[0])]
-        elif op == Scalar("neg") and node not in fixed:
-            stack.append((not negative, args[0]))
-        else:
-            found.append((negative, node))
-    return found
-
-
-def _factors(term: Node) -> tuple[Node | None, list[Node]]:
-    """The product of the factors of rank 0, and the arrays among the factors."""
-    found: list[Node] = []
-    stack = [term]
-    while stack:
-        node = stack.pop()
-        if node.op == Scalar("mul") and node.shape and len(found) + len(stack) < MOST_FACTORS:
-            stack += [node.args[1], node.args[0]]
-        else:
-            found.append(node)
-    return _product([f for f in found if not f.shape]), [f for f in found if f.shape]
-
-
-def _deviation(node: Node, fixed: set[Node]) -> tuple[float, Node, Node] | None:
-    """(sign, x, μ) of a node sign·(x − μ) for data x and a parameter μ."""
-    if node.op not in (Scalar("sub"), Scalar("add")):
-        return None
-    x, parameter = node.args if node.args[0] in fixed else node.args[::-1]
-    if x not in fixed or not x.shape or parameter.shape or parameter in fixed or type(parameter.op) is Const:
-        return None
-    if node.op == Scalar("add"):
-        return 1.0, x, -parameter
-    return (1.0 if node.args[0] is x else -1.0), x, parameter
-
-
-def _moment(factors: Sequence[Node], fixed: set[Node]) -> Node | None:
-    """Σ w·(x − μ) or Σ w·(x − μ)² by moments about the mean of x; w, a product of data, may be missing."""
-    others = [f for f in factors if f not in fixed]
-    found = _deviation(others[0], fixed) if others else None
-    if found is None or len(others) > 2 or others[0] is not others[-1]:
-        return None
-    sign, x, centre = found
-    weight = _product([f for f in factors if f in fixed])
-    count = cast(_count(x), x.dtype)
-    mean = _total(x) / count
-    deviation = x - mean
-    mass = count if weight is None else _total(weight)
-    first = _total(deviation if weight is None else weight * deviation)
-    away = mean - centre
-    if len(others) == 1:
-        return sign * (mass * away + first)
-    second = _total(deviation * deviation if weight is None else weight * (deviation * deviation))
-    return second + (2.0 * first) * away + mass * (away * away)
-
-
-def _count(x: Node) -> Node:
-    total = dims.product(x.shape)
-    return constant(total) if isinstance(total, int) else make(SizeOf(total))
 
 
 # --- what is computed once --------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ class Reader:
         return self.graph.replace(nodes, provenance)
 
     def monomial(self, node: Node) -> Monomial:
+        """A node as a monomial, its arguments being read."""
         op, values = node.op, self.values
         if isinstance(node.type, tuple) or node.dtype.kind != "f":
             return self.atom(node)
@@ -261,6 +262,11 @@ class Reader:
         return found
 
     def total(self, x: Monomial, y: Monomial, kind: Type, alone: bool) -> Monomial | None:
+        """x + y as (common factors)·(the rest of x + the rest of y).
+
+        Common invariants stay with the terms unless one of these gets rid of its coefficient. ``alone``: x and y are
+        wanted here only. None if a number leaves its range.
+        """
         atoms = self.atoms
         self.first_new = len(atoms.all)
         coefficient_x, array_x = atoms.split(x)

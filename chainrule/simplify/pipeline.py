@@ -46,12 +46,12 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     if level == "fast":
         return _settled(graph, Driver(EXACT), _unchanged)
     driver = Driver(FULL)
-    graph = _settled(scalarize(graph), driver, share_reciprocals)
+    graph = _settled(graph, driver, _taken_apart)
     for _ in range(_ROUNDS):
         normal = normal_form(graph)
         if normal == graph:
             break
-        found = _settled(normal, driver, share_reciprocals)
+        found = _settled(normal, driver, _taken_apart)
         if not cheaper(found, graph):
             break
         graph = found
@@ -67,6 +67,11 @@ def _settled(graph: Graph, driver: Driver, share: Callable[[Graph], Graph]) -> G
         if graph == rewritten:  # a normal form of the rules, and of the rest
             break
     return graph
+
+
+def _taken_apart(graph: Graph) -> Graph:
+    """Small arrays as scalars, and common divisors shared."""
+    return share_reciprocals(scalarize(graph))
 
 
 def _unchanged(graph: Graph) -> Graph:

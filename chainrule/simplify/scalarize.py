@@ -48,7 +48,7 @@ def scalarize(graph: Graph) -> Graph:
     zero only if an input was not finite.
 
     >>> from chainrule.graph.dtype import FLOAT64
-    >>> from chainrule.graph.op import Input
+    >>> from chainrule.graph.op import Input, Type
     >>> x = make(Input(0, 0, Type((2,), FLOAT64)))
     >>> matrix = constant(np.array([[0.0, 1.0], [1.0, 0.0]]))
     >>> swapped = make(Contract((0, 1), (1,), (0,)), (matrix, x))

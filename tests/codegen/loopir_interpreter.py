@@ -101,6 +101,8 @@ class Interpreter:
                     pass
             case ir.If(condition, then, otherwise):
                 self.block(then if self.value(condition) else otherwise)
+            case ir.Section(body):
+                self.block(body)
             case ir.Break():
                 raise _Leave
             case ir.Call(symbol, _):

@@ -242,6 +242,30 @@ def test_integers_and_complex_numbers_are_left_alone(dtype):
     assert normal_form(graph) == graph
 
 
+def test_single_precision():
+    """Coefficients that are no normal numbers of the type are not made: 1e-30·1e-30 is zero in single precision."""
+    x, y = (make(Input(0, i, Type((5,), np.dtype(np.float32)))) for i in range(2))
+    tiny = constant(1e-30, np.dtype(np.float32))
+    graph = Graph([x.type, y.type], [(x * tiny) * (y * tiny), (x * x) * (x * x) / x])
+    args = [np.linspace(1, 2, 5, dtype=np.float32), np.full(5, 1e30, np.float32)]
+    for form in (Reader(graph, {}).written(), simplify(graph)):
+        for found, expected in zip(evaluate(form, args), evaluate(graph, args), strict=True):
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_sums_that_do_not_fit_in_registers_are_gathered():
+    x, a, b = array(1000), array(position=1), array(position=2)
+    sums = [make(Reduce("sum", (0,)), (scalar("sin", x) * scalar("cos", x + float(k)),)) for k in range(20)]
+    outputs = [a * sums[k] + b * sums[k + 1] for k in range(0, 20, 2)]
+    graph = Graph([x.type, a.type, b.type], outputs)
+    simple = simplify(graph)
+    assert per_event(simple)["sum"] == 10
+    args = [np.linspace(0, 3, 1000), 1.5, -0.5]
+    for found, expected in zip(evaluate(simple, args), evaluate(graph, args), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_repeated_numbers():
     """Rank-0 values repeated over arrays keep their shapes."""
     a, b = array(), array(position=1)
