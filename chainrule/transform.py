@@ -147,7 +147,7 @@ def jacobian_forward(
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     _check_inexact(fun, inner)
     outputs = inner.graph.outputs[: inner.results]
-    _check_real(fun, inner.inputs, "jacfwd with respect to complex numbers needs a function that is real there")
+    _check_real(fun, inner.inputs, "jacfwd takes real arguments of {name}, not {dtype}; use jacrev if the results are real")
     try:
         values, columns = forward_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:
@@ -162,8 +162,10 @@ def jacobian_reverse(
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     _check_inexact(fun, inner)
+    outputs = inner.graph.outputs[: inner.results]
+    _check_real(fun, outputs, "jacrev needs real results, but {name} returned {dtype}; use jacfwd, or np.real and np.imag")
     try:
-        columns = reverse_jacobian(inner.graph.outputs[: inner.results], inner.inputs)
+        columns = reverse_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:
         raise _blamed(fun, inner, problem) from None
     return _jacobian_result(inner, inner.graph.outputs, columns, select, has_aux)
@@ -178,9 +180,9 @@ def jacobian_cheapest(
     outputs = inner.graph.outputs[: inner.results]
     columns = _seed_count(inner.inputs)
     rows = _seed_count(outputs)
-    use_rows = (
-        rows is not None and (columns is None or rows < columns) and not loops_between(outputs, inner.inputs)
-    )
+    fewer = rows is not None and (columns is None or rows < columns)
+    use_rows = fewer and not loops_between(outputs, inner.inputs) and not any(is_complex(o.dtype) for o in outputs)
+    use_rows = use_rows or any(is_complex(i.dtype) for i in inner.inputs)
     mode = jacobian_reverse if use_rows else jacobian_forward
     return mode(fun, args, kwargs, select, has_aux=has_aux)
 
@@ -203,6 +205,14 @@ def _check_inexact(fun: Callable[..., Any], inner: Inner) -> None:
                 f"{function_name(fun)} returned {node.dtype}, which has no derivative",
                 of_function(fun),
             )
+
+
+def _check_real(fun: Callable[..., Any], nodes: Sequence[Node], message: str) -> None:
+    """Derivatives of complex results by complex arguments are more than one number each."""
+    for node in nodes:
+        if is_complex(node.dtype):
+            text = message.format(name=function_name(fun), dtype=node.dtype)
+            raise error(TypeError, text, of_function(fun))
 
 
 def _jacobian_result(
@@ -316,6 +326,7 @@ def value_gradient_hessian(
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="hessian", split=True)
     value = _scalar_result(fun, inner, holomorphic=False)
+    _check_real(fun, inner.inputs, "hessian takes real arguments of {name}, not {dtype}; give the real and imaginary parts")
     gradient = gradient_nodes(fun, inner, value)
     slim = simplify(
         Graph(inner.graph.inputs, [*inner.graph.outputs, *gradient], provenance=inner.graph.provenance),
@@ -454,6 +465,7 @@ def elementwise_derivatives(
             of_function(fun),
         )
     _check_inexact(fun, inner)
+    _check_real(fun, inner.inputs, "elementwise_grad takes real arguments of {name}, not {dtype}; use vmap of grad")
     output = inner.graph.outputs[0]
     count = len(inner.leaves)
     rows: list[list[Node | None]] = [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
@@ -319,14 +318,19 @@ Op = Leaf | Elementwise | Along | View | Index | Contract | Linalg | Random | St
 Result = Type | tuple[Type, ...]
 
 
-@cache
-def _field_names(family: type[Any]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(family))
+_field_names_of: dict[str, tuple[str, ...]] = {}
+
+
+def _field_names(op: Op) -> tuple[str, ...]:
+    found = _field_names_of.get(type(op).__name__)
+    if found is None:
+        found = _field_names_of[type(op).__name__] = tuple(f.name for f in fields(op))
+    return found
 
 
 def encode(op: Op) -> bytes:
     """A stable text of the op for digests: the same in every process."""
-    tokens = [_token(getattr(op, name)) for name in _field_names(type(op))]
+    tokens = [_token(getattr(op, name)) for name in _field_names(op)]
     return "\x1f".join([type(op).__name__, *tokens]).encode()
 
 

@@ -364,11 +364,12 @@ def test_all_levels_give_the_same_bits() -> None:
     assert len(set(results)) == 1
 
 
-def test_long_code_is_compiled_with_little_optimisation() -> None:
-    assert suggested_level(straight(30_000)) == 0
-    assert suggested_level(straight(50)) >= 1
+def test_only_loops_in_order_are_given_to_loop_passes() -> None:
+    assert suggested_level(straight(30_000)) == suggested_level(straight(50)) == 1
+    assert suggested_level(kernel([SIZE], [ir.For("i", N, "serial", ())])) == 2
+    assert suggested_level(kernel([SIZE], [lanes([])])) == 1
     y, tested = np.empty(1), straight(20_000)
-    compiled(tested)(0.5, y)
+    compiled(tested, 0)(0.5, y)
     expected = 0.5
     for k in range(1, 20_000):
         expected = expected + 0.5 if k % 2 else expected * 0.5
