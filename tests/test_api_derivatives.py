@@ -148,6 +148,12 @@ def test_complex_arguments_through_loops() -> None:
     same(cr.grad(f)(z), by_x - 1j * by_y, rtol=1e-7)
 
 
+def test_compiled_functions_of_complex_numbers() -> None:
+    z = np.array([1 + 2j, 0.5j])
+    same(cr.jit(lambda z: np.abs(z) ** 2)(z), np.abs(z) ** 2)
+    same(cr.jit(lambda z: np.sqrt(np.real(z * np.conj(z))) * np.angle(z))(z), np.abs(z) * np.angle(z))
+
+
 def test_jacobians_of_complex_numbers() -> None:
     z = np.array([1 + 2j, 0.5j])
     # complex results of real arguments, forward; real results of complex arguments, reverse

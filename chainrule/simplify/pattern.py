@@ -175,7 +175,7 @@ def on(*roots: str | type, name: str = "") -> Callable[[Rewrite], list[Rule]]:
 def _rewrite(
     match: Matcher, build: Builder, names: Sequence[str], where: Callable[..., bool] | None, kinds: str
 ) -> Rewrite:
-    size = len(names)
+    size, real = len(names), "c" not in kinds
 
     def rewrite(node: Node) -> Node | None:
         if node.args[-1].dtype.kind not in kinds:
@@ -183,6 +183,8 @@ def _rewrite(
         env: Environment = [None] * size
         if not match(node, env):
             return None
+        if real and any(n is not None and n.dtype.kind == "c" for n in env):
+            return None  # within |z|, say, which is real itself
         if where is not None and not where(**dict(zip(names, env, strict=True))):
             return None
         return fitted(build(env), node)
