@@ -231,7 +231,8 @@ def compare_arm(options: Options, order: int) -> Comparison:
 def compare_batch(options: Options) -> Comparison:
     """Angles (7, N) → Jacobians (3, 7, N): every peer in the layout that suits it."""
     q = np.random.default_rng(1).uniform(-1, 1, (JOINTS, POINTS))
-    reference = np.stack([np.imag(arm(q + 1e-30j * np.eye(JOINTS)[:, [i]], np.sin, np.cos)) / 1e-30 for i in range(JOINTS)], 1)
+    units = np.eye(JOINTS)[:, :, None]
+    reference = np.stack([np.imag(arm(q + 1e-30j * unit, np.sin, np.cos)) / 1e-30 for unit in units], 1)
     points = f"{POINTS:,}"
     table = Comparison(f"W6 robot arm, Jacobian at {points} points", reference, unit="ns/point", per=POINTS)
     if harness.have_c():

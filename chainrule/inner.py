@@ -110,7 +110,7 @@ def trace_inner(
     outer = (*nodes, *captured)
     leaves = tuple(Leaf(n.type, (i,)) for n, i in zip(nodes, graph.arguments, strict=False))
     inner = Inner(graph, outer, leaves, traced.tree, number[-1], spec)
-    return by_elements(inner) if split else replace(inner, graph=simplify(graph, "fast"))
+    return by_elements(inner) if split else replace(inner, graph=simplify(graph, "smooth"))
 
 
 def by_elements(inner: Inner) -> Inner:
@@ -136,12 +136,12 @@ def by_elements(inner: Inner) -> Inner:
             known[node] = express.reshape(joined, node.shape)
         outputs, moved = rebuild(graph.outputs, known)
         provenance = {moved.get(n, n): w for n, w in graph.provenance.items()}
-        slim = simplify(Graph(kinds, outputs, provenance=provenance), "fast")
+        slim = simplify(Graph(kinds, outputs, provenance=provenance), "smooth")
         still = {i for node, i in whole.items() if node in slim.nodes}
         if not still:
             return replace(inner, graph=slim, args=tuple(args), leaves=tuple(parted))
         small = [i for i in small if i not in still]
-    return replace(inner, graph=simplify(inner.graph, "fast"))
+    return replace(inner, graph=simplify(inner.graph, "smooth"))
 
 
 def _is_small(kind: Type) -> bool:

@@ -1,5 +1,5 @@
-"""Derivatives as programs on traced arrays: they trace the user's function one level deeper, apply a graph pass, and inline
-the result. So they nest, and capture whatever the functions around them have traced.
+"""Derivatives as programs on traced arrays: they trace the user's function one level deeper, apply a graph pass, and
+inline the result. So they nest, and capture whatever the functions around them have traced.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _scalar_result(fun: Callable[..., Any], inner: Inner, holomorphic: bool) -> 
         shape = show(value.shape)
         raise error(
             TypeError,
-            f"grad needs a scalar result, but {function_name(fun)} returned an array of shape {shape}; sum it, or use jacobian",
+            f"grad needs a scalar result, but {function_name(fun)} returned an array of shape {shape};"
+            " sum it, or use jacobian",
             of_function(fun),
         )
     if not is_inexact(value.dtype):
@@ -81,7 +82,8 @@ def _scalar_result(fun: Callable[..., Any], inner: Inner, holomorphic: bool) -> 
     if is_complex(value.dtype) and not holomorphic:
         raise error(
             TypeError,
-            f"grad needs a real result, but {function_name(fun)} returned {value.dtype}; take np.real or np.abs, or holomorphic=True",
+            f"grad needs a real result, but {function_name(fun)} returned {value.dtype};"
+            " take np.real or np.abs, or holomorphic=True",
             of_function(fun),
         )
     return value
@@ -147,7 +149,9 @@ def jacobian_forward(
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     _check_inexact(fun, inner)
     outputs = inner.graph.outputs[: inner.results]
-    _check_real(fun, inner.inputs, "jacfwd takes real arguments of {name}, not {dtype}; use jacrev if the results are real")
+    _check_real(
+        fun, inner.inputs, "jacfwd takes real arguments of {name}, not {dtype}; use jacrev if the results are real"
+    )
     try:
         values, columns = forward_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:
@@ -163,7 +167,9 @@ def jacobian_reverse(
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     _check_inexact(fun, inner)
     outputs = inner.graph.outputs[: inner.results]
-    _check_real(fun, outputs, "jacrev needs real results, but {name} returned {dtype}; use jacfwd, or np.real and np.imag")
+    _check_real(
+        fun, outputs, "jacrev needs real results, but {name} returned {dtype}; use jacfwd, or np.real and np.imag"
+    )
     try:
         columns = reverse_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:
@@ -230,8 +236,7 @@ def forward_jacobian(outputs: Sequence[Node], inputs: Sequence[Node]) -> tuple[l
     """(values, table): ``table[output][input]`` of shape output.shape + input.shape, from tangents."""
     if all(not i.shape for i in inputs) and len(inputs) <= UNROLLED:
         rows: list[list[Node | None]] = [
-            [constant(1, i.dtype) if j == k else None for k in range(len(inputs))]
-            for j, i in enumerate(inputs)
+            [constant(1, i.dtype) if j == k else None for k in range(len(inputs))] for j, i in enumerate(inputs)
         ]
         values, tangents = jvp(outputs, inputs, rows)
         return values, [
@@ -242,9 +247,7 @@ def forward_jacobian(outputs: Sequence[Node], inputs: Sequence[Node]) -> tuple[l
         seed = make(Input(_FRESH, 0, node.type))
         seeds: list[list[Node | None]] = [[seed] if p == position else [None] for p in range(len(inputs))]
         values, tangents = jvp(outputs, inputs, seeds)
-        found = [
-            _zero_like(o) if row[0] is None else row[0] for o, row in zip(outputs, tangents, strict=True)
-        ]
+        found = [_zero_like(o) if row[0] is None else row[0] for o, row in zip(outputs, tangents, strict=True)]
         size = dims.product(node.shape)
         many = batch(found, [seed], [basis(node.type, size)], size)
         for output, lane, row in zip(outputs, many, table, strict=True):
@@ -256,15 +259,11 @@ def reverse_jacobian(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[li
     """``table[output][input]`` from cotangents."""
     if all(not o.shape for o in outputs) and len(outputs) <= UNROLLED:
         rows: list[list[Node | None]] = [
-            [constant(1, o.dtype) if j == k else None for k in range(len(outputs))]
-            for j, o in enumerate(outputs)
+            [constant(1, o.dtype) if j == k else None for k in range(len(outputs))] for j, o in enumerate(outputs)
         ]
         back = vjp(outputs, inputs, rows)
         return [
-            [
-                express.zeros(i.type) if row[k] is None else _known(row[k])
-                for i, row in zip(inputs, back, strict=True)
-            ]
+            [express.zeros(i.type) if row[k] is None else _known(row[k]) for i, row in zip(inputs, back, strict=True)]
             for k in range(len(outputs))
         ]
     table = []
@@ -272,16 +271,12 @@ def reverse_jacobian(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[li
         seed = make(Input(_FRESH, 0, node.type))
         back = vjp(outputs, inputs, [[seed] if p == position else [None] for p in range(len(outputs))])
         found = [
-            express.zeros(i.type) if row[0] is None else _known(row[0])
-            for i, row in zip(inputs, back, strict=True)
+            express.zeros(i.type) if row[0] is None else _known(row[0]) for i, row in zip(inputs, back, strict=True)
         ]
         size = dims.product(node.shape)
         many = batch(found, [seed], [basis(node.type, size)], size)
         table.append(
-            [
-                express.reshape(fully(lane, size), (*node.shape, *i.shape))
-                for lane, i in zip(many, inputs, strict=True)
-            ]
+            [express.reshape(fully(lane, size), (*node.shape, *i.shape)) for lane, i in zip(many, inputs, strict=True)]
         )
     return table
 
@@ -326,7 +321,9 @@ def value_gradient_hessian(
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="hessian", split=True)
     value = _scalar_result(fun, inner, holomorphic=False)
-    _check_real(fun, inner.inputs, "hessian takes real arguments of {name}, not {dtype}; give the real and imaginary parts")
+    _check_real(
+        fun, inner.inputs, "hessian takes real arguments of {name}, not {dtype}; give the real and imaginary parts"
+    )
     gradient = gradient_nodes(fun, inner, value)
     slim = simplify(
         Graph(inner.graph.inputs, [*inner.graph.outputs, *gradient], provenance=inner.graph.provenance),
@@ -385,9 +382,7 @@ def push_forward(
         values, rows = jvp(outputs, inner.inputs, [[f] for f in free])
     except NotDifferentiable as problem:
         raise _blamed(fun, inner, problem) from None
-    moved = [
-        express.zeros(o.type) if row[0] is None else row[0] for o, row in zip(outputs, rows, strict=True)
-    ]
+    moved = [express.zeros(o.type) if row[0] is None else row[0] for o, row in zip(outputs, rows, strict=True)]
     every = [*values, *inner.graph.outputs[inner.results :], *moved]
     kinds = [*inner.graph.inputs, *[s.type for s in seeds]]
     arrays = [wrap(n) for n in Graph(kinds, every).apply([*inner.args, *seeds])]
@@ -408,8 +403,7 @@ def pull_back(fun: Callable[..., Any], primals: Sequence[Any], cotangents: Any) 
     except NotDifferentiable as problem:
         raise _blamed(fun, inner, problem) from None
     found = [
-        express.zeros(i.type) if row[0] is None else _known(row[0])
-        for i, row in zip(inner.inputs, back, strict=True)
+        express.zeros(i.type) if row[0] is None else _known(row[0]) for i, row in zip(inner.inputs, back, strict=True)
     ]
     kinds = [*inner.graph.inputs, *[s.type for s in seeds]]
     arrays = [wrap(n) for n in Graph(kinds, found).apply([*inner.args, *seeds])]
@@ -419,9 +413,7 @@ def pull_back(fun: Callable[..., Any], primals: Sequence[Any], cotangents: Any) 
 
 def _check_sequence(value: Any, name: str, what: str) -> None:
     if not isinstance(value, (tuple, list)):
-        raise error(
-            TypeError, f"{what}: {name} is a tuple with one entry per argument, not {type(value).__name__}"
-        )
+        raise error(TypeError, f"{what}: {name} is a tuple with one entry per argument, not {type(value).__name__}")
 
 
 def _check_types(values: Sequence[Any], like: Sequence[Node], what: str, paths: Sequence[str]) -> list[Node]:
@@ -469,8 +461,7 @@ def elementwise_derivatives(
     output = inner.graph.outputs[0]
     count = len(inner.leaves)
     rows: list[list[Node | None]] = [
-        [constant(1, node.dtype) if j == k else None for k in range(count)]
-        for j, node in enumerate(inner.inputs)
+        [constant(1, node.dtype) if j == k else None for k in range(count)] for j, node in enumerate(inner.inputs)
     ]
     try:
         _, tangents = jvp([output], inner.inputs, rows)

@@ -24,7 +24,7 @@ DIGITS = 120
 STEP = mp.mpf("1e-20")
 
 
-# --- programs -------------------------------------------------------------------------------------------------
+# --- programs -----------------------------------------------------------------------------------------------
 
 
 def program(build: Callable[..., Any], *args: Any) -> Graph:
@@ -66,7 +66,7 @@ def _or_zeros(node: Node | None, like: Node) -> Node:
     return zeros(like.type) if node is None else node
 
 
-# --- truth ------------------------------------------------------------------------------------------------------
+# --- truth --------------------------------------------------------------------------------------------------
 
 
 def exact(graph: Graph, args: Sequence[Any]) -> list[Any]:
@@ -76,7 +76,14 @@ def exact(graph: Graph, args: Sequence[Any]) -> list[Any]:
 def paired(a: Sequence[Any], b: Sequence[Any]) -> Any:
     """Re Σ a·b, without a conjugate."""
     with mp.workdps(DIGITS):
-        return sum((mp.re(mp.mpmathify(p) * q) for x, y in zip(a, b, strict=True) for p, q in zip(_flat(x), _flat(y), strict=True)), mp.mpf(0))
+        return sum(
+            (
+                mp.re(mp.mpmathify(p) * q)
+                for x, y in zip(a, b, strict=True)
+                for p, q in zip(_flat(x), _flat(y), strict=True)
+            ),
+            mp.mpf(0),
+        )
 
 
 def _flat(x: Any) -> list[Any]:
@@ -84,7 +91,7 @@ def _flat(x: Any) -> list[Any]:
 
 
 def directional(graph: Graph, args: Sequence[Any], directions: Sequence[Sequence[Any]]) -> list[Any]:
-    """∂ⁿ/∂t₁…∂tₙ of the floating-point outputs at args + Σ tᵢ·directionᵢ; a direction has one array per moving input."""
+    """∂ⁿ/∂t₁…∂tₙ of the floating-point outputs at args + Σ tᵢ·directionᵢ; directions have an array per moving input."""
     wrt = moving(graph.inputs)
     keep = moving(graph.outputs)
     total: list[Any] = []
@@ -120,15 +127,23 @@ def assert_close(found: Sequence[Any], wanted: Sequence[Any], tolerance: float, 
         scale = max([mp.mpf(1), *[abs(v) for v in wanted_flat if mp.isfinite(v)]])
         for i, (a, b) in enumerate(zip(found_flat, wanted_flat, strict=True)):
             same = a == b or (mp.isnan(a) and mp.isnan(b))
-            assert same or abs(a - b) <= tolerance * scale, f"{what}: element {i} is {mp.nstr(a, 20)}, not {mp.nstr(b, 20)}"
+            assert same or abs(a - b) <= tolerance * scale, (
+                f"{what}: element {i} is {mp.nstr(a, 20)}, not {mp.nstr(b, 20)}"
+            )
 
 
-# --- checks ------------------------------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------------------
 
 
 def check_grads(
-    graph: Graph | Callable[..., Any], args: Sequence[Any], order: int = 2, *, modes: str = "fr",
-    tolerance: float = 1e-25, floats: float | None = 1e-9, seed: int = 0,
+    graph: Graph | Callable[..., Any],
+    args: Sequence[Any],
+    order: int = 2,
+    *,
+    modes: str = "fr",
+    tolerance: float = 1e-25,
+    floats: float | None = 1e-9,
+    seed: int = 0,
 ) -> None:
     """Both modes, nested in every way up to ``order``, against high-precision differences; and <v, J·u> = <Jᵀ·v, u>.
 
@@ -204,11 +219,11 @@ def _pairing(a: Sequence[Node], b: Sequence[Node]) -> Node:
 
 def check_backends(graph: Graph, args: Sequence[Any], tolerance: float = 1e-12) -> None:
     """The compiled kernel of a graph against the reference interpreter."""
-    from chainrule.codegen import native
+    from chainrule.codegen.function import call
     from chainrule.codegen.kernel import compile_graph
 
-    kernel = compile_graph(graph, "f")
+    kernel = compile_graph(graph, "f", tree=tuple(range(len(graph.outputs))))
     arrays = [np.asarray(a, kind.dtype) for a, kind in zip(args, graph.inputs, strict=True)]
-    found = native.call(kernel.address, kernel.signature, arrays, ())
+    found = call(kernel.address, kernel.signature, arrays, [])
     for one, two in zip(found, evaluate(graph, arrays), strict=True):
         np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance)

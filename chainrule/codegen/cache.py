@@ -142,7 +142,7 @@ def _write(path: Path, code: bytes) -> None:
 def _files(folder: Path) -> list[tuple[Path, int, float]]:
     """The files of a cache with their sizes and times of last use."""
     found = []
-    with suppress(OSError), os.scandir(folder) as entries:
+    with suppress(OSError, ValueError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith((_SUFFIX, ".tmp")):
                 with suppress(OSError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.codegen import cache, capi, native
+from chainrule.codegen import capi, native
 from chainrule.codegen.foreign import Value, call, conform, named_sizes
 from chainrule.codegen.signature import DTYPES, Argument, Dtype, Signature, SizeExpr, Tree
 
@@ -44,6 +44,7 @@ def entry(signature: Signature) -> int:
     key = repr(signature)
     with _lock:
         if key not in _addresses:
+            from chainrule.codegen import cache
             from chainrule.codegen.entry import ENTRY, entry_text
 
             capi.prepare()

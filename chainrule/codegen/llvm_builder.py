@@ -101,7 +101,8 @@ ATTRIBUTES: Final = (
     f"attributes #2 = {{ noinline willreturn memory(none) {WIDE} }}",
     f"attributes #3 = {{ noinline cold willreturn memory(none) {WIDE} }}",
     "attributes #4 = { nounwind willreturn memory(none) }",
-    f"attributes #5 = {{ noinline {WIDE} }}",
+    # a function with loops of lanes aligns its stack, or the vectors that it spills straddle cache lines
+    f"attributes #5 = {{ noinline alignstack=64 {WIDE} }}",
     '!0 = !{!"branch_weights", i32 1, i32 2000}',
 )
 INLINE, NOINLINE, COLD = "#1", "#2", "#3"

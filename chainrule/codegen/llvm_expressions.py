@@ -46,7 +46,10 @@ class Loop:
 
 @dataclass(slots=True)
 class Lanes:
-    """The ``lanes`` loop being emitted. ``mask``: the lanes that run (None: all of them)."""
+    """The ``lanes`` loop being emitted. ``mask``: the lanes that run (None: all of them).
+
+    ``step_mask``: those of the step, which is the ``whole`` of them in all steps but the last.
+    """
 
     width: int
     divergence: Divergence
@@ -54,6 +57,7 @@ class Lanes:
     start: int
     mask: str | None = None
     step_mask: str | None = None
+    whole: str | None = None
     splats: dict[str, str] = field(default_factory=dict)
 
 
@@ -197,7 +201,8 @@ class Expressions:
             zero = constant(0, buffer.dtype, lanes)
             every = spread(self.code, Value(loaded, buffer.dtype), lanes)
             return Value(select(self.code, mask, every, zero, buffer.dtype, lanes), buffer.dtype, lanes)
-        return Value(load_lanes(self.code, buffer, index, mask, lanes), buffer.dtype, lanes)
+        whole = self.lanes.whole if mask == self.lanes.step_mask else None
+        return Value(load_lanes(self.code, buffer, index, mask, lanes, whole), buffer.dtype, lanes)
 
     # --- masks and variables --------------------------------------------------------------------------------
 

@@ -82,8 +82,25 @@ def store_one(code: Code, buffer: Buffer, index: str, value: str) -> None:
 # --- one element a lane -------------------------------------------------------------------------------------
 
 
-def load_lanes(code: Code, buffer: Buffer, index: Value, mask: str | None, lanes: int) -> str:
-    """A vector of elements; zero where the mask is not set, and there the memory is not touched."""
+def load_lanes(
+    code: Code, buffer: Buffer, index: Value, mask: str | None, lanes: int, whole: str | None = None
+) -> str:
+    """A vector of elements; zero where the mask is not set, and there the memory is not touched.
+
+    ``whole``, an ``i1``: the mask is set everywhere. Neighbours are then loaded without it, for where data come from
+    afar, loads with a mask take half as long again.
+    """
+    if whole is not None and mask is not None and index.lanes == 1 and index.stride == 1 and buffer.copies == 1:
+        plain, masked, after = code.fresh(), code.fresh(), code.fresh()
+        code.branch(whole, plain, masked)
+        code.start(plain)
+        first = load_lanes(code, buffer, index, None, lanes)
+        code.jump(after)
+        code.start(masked)
+        second = load_lanes(code, buffer, index, mask, lanes)
+        code.jump(after)
+        code.start(after)
+        return code.let(f"phi {type_of(buffer.dtype, lanes)} [ {first}, %{plain} ], [ {second}, %{masked} ]")
     dtype, align = buffer.dtype, ALIGN[buffer.dtype]
     type_ = vector_type(MEMORY[dtype], lanes)
     pointers, kind = _addresses(code, buffer, index, lanes)

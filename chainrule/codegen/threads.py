@@ -11,13 +11,11 @@ import ctypes
 import functools
 import math
 import os
-import platform
 import sys
 import threading
-from pathlib import Path
 from typing import Final
 
-from . import cache, native
+from . import native
 from .threads_text import PARALLEL, POSIX, SERIAL_TEXT, pool_text
 
 __all__ = ["PARALLEL", "VARIABLE", "get_threads", "pool_address", "set_threads"]
@@ -98,14 +96,14 @@ def _processors() -> int:
     return max(1, math.ceil(min(allowed, _quota(), MOST)))
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+def _quota(root: str = "/sys/fs/cgroup") -> float:
     """Processors that the control group grants per period; infinite where it sets no limit."""
     try:
-        granted, period = (root / "cpu.max").read_text().split()
+        granted, period = _read(root, "cpu.max").split()
     except (OSError, ValueError):
         try:
-            granted = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            granted = _read(root, "cpu", "cpu.cfs_quota_us")
+            period = _read(root, "cpu", "cpu.cfs_period_us")
         except OSError:
             return math.inf
     try:
@@ -114,15 +112,23 @@ def _quota(root: Path = Path("/sys/fs/cgroup")) -> float:
         return math.inf
 
 
+def _read(*path: str) -> str:
+    with open(os.path.join(*path), encoding="ascii") as file:
+        return file.read().strip()
+
+
 # --- the pool -----------------------------------------------------------------------------------------------
 
 
 @functools.cache
 def _pool() -> native.Module:
     """The pool's code. It is never unloaded: its threads outlive the interpreter by some microseconds."""
+    from . import cache
+
     if sys.platform == "win32":
         text = SERIAL_TEXT
     else:
+        import platform
         import signal
 
         process = ctypes.CDLL(None)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, final
 
-from . import cache, native
+from . import native
 from .signature import Signature
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def seconds_to_compile(llvm: str, level: int) -> float:
 
 def compiled(kernel: ir.Kernel, signature: Signature, llvm: str, best: int, *, well: bool) -> CompiledKernel:
     """The machine code of a kernel's text: well if that is quick, if some process has done it, or if asked for."""
-    from . import externs
+    from . import cache, externs
 
     externs.resolve(llvm)
     level = best
@@ -114,6 +114,8 @@ def improved(kernel: CompiledKernel) -> CompiledKernel:
     with _lock:
         better = kernel.state.better
     if better is None:
+        from . import cache
+
         module = native.load(cache.object_code(kernel.llvm, kernel.best))
         address = module.address(kernel.ir.name)
         better = replace(kernel, address=address, keep=(module, kernel.keep), level=kernel.best)

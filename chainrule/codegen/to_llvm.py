@@ -495,7 +495,9 @@ class _Emitter(Expressions):
         code.start(body)
         mask = None
         if masked:
-            left = code.splat(code.let(f"sub i64 {extent}, {index}"), "i64", width)
+            rest = code.let(f"sub i64 {extent}, {index}")
+            self.lanes.whole = code.let(f"icmp sge i64 {rest}, {width}")
+            left = code.splat(rest, "i64", width)
             places = ", ".join(f"i64 {lane}" for lane in range(width))
             mask = code.let(f"icmp sgt <{width} x i64> {left}, <{places}>")
         self._step(stmt, index, mask)

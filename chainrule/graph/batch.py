@@ -1,7 +1,7 @@
 """vmap: a program for one example → one for many, with the batch as axis 0 of whatever depends on it.
 
-Simple families get an axis. Loops, and branches whose predicate differs between the lanes, become a ``map`` loop over the
-lanes with the op itself as its body, so that each lane runs its own branch and ends with its own loop.
+Simple families get an axis. Loops, and branches whose predicate differs between the lanes, become a ``map`` loop over
+the lanes with the op itself as its body, so that each lane runs its own branch and ends with its own loop.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ from .op import (
 Lane = tuple[Node, bool]  # a node, and whether its axis 0 is the batch
 
 
-def batch(
-    outputs: Sequence[Node], inputs: Sequence[Node], batched: Sequence[Node | None], size: Dim
-) -> list[Lane]:
+def batch(outputs: Sequence[Node], inputs: Sequence[Node], batched: Sequence[Node | None], size: Dim) -> list[Lane]:
     """``outputs`` with each input replaced by its batched node (None: left alone), and which of them are batched."""
     known: dict[Node, list[Lane]] = {}
     for node, many in zip(inputs, batched, strict=True):
@@ -93,9 +91,7 @@ def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
     first, rank = lanes[0][0], len(node.args[0].shape) if node.args else 0
     match op:
         case Scalar():
-            return make(
-                op, tuple(_aligned(lane, a, node, size) for lane, a in zip(lanes, node.args, strict=True))
-            )
+            return make(op, tuple(_aligned(lane, a, node, size) for lane, a in zip(lanes, node.args, strict=True)))
         case Cast() | Stop() | Linalg() if len(lanes) == 1:
             return make(op, (first,))
         case Linalg():
@@ -132,25 +128,12 @@ def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
             )
         case Contract(left, right, out):
             label = max((*left, *right, *out), default=-1) + 1
-            own = [
-                (label, *labels) if flag else labels
-                for labels, (_, flag) in zip((left, right), lanes, strict=True)
-            ]
+            own = [(label, *labels) if flag else labels for labels, (_, flag) in zip((left, right), lanes, strict=True)]
             return make(Contract(own[0], own[1], (label, *out)), (lanes[0][0], lanes[1][0]))
         case Random():
             raise TypeError("vmap over the keys of random numbers is not supported")
         case (
-            Input()
-            | Const()
-            | SizeOf()
-            | Iota()
-            | Project()
-            | Cond()
-            | Loop()
-            | Call()
-            | Callback()
-            | Cast()
-            | Stop()
+            Input() | Const() | SizeOf() | Iota() | Project() | Cond() | Loop() | Call() | Callback() | Cast() | Stop()
         ):
             raise AssertionError(op)
         case _:

@@ -75,14 +75,12 @@ class NotDifferentiable(TypeError):
         self.node = node
 
 
-# --- the two modes ----------
+# --- the two modes ------------------------------------------------------------------------------------------
 
 Seeds = Sequence[Sequence[Node | None]]
 
 
-def jvp(
-    outputs: Sequence[Node], inputs: Sequence[Node], seeds: Seeds
-) -> tuple[list[Node], list[list[Node | None]]]:
+def jvp(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Seeds) -> tuple[list[Node], list[list[Node | None]]]:
     """Values, and tangents of ``outputs`` for K tangents of ``inputs``: ``seeds[input][k]`` → ``[output][k]``.
 
     A tangent None is zero. The values are those of ``outputs``, loops and branches being shared with the tangents.
@@ -111,8 +109,7 @@ def push_pairs(
     parts = [n for row in tangents for pair in row if pair is not None for n in pair if n is not None]
     done = follow([*outputs, *parts], replaced)
     return [done[o] for o in outputs], [
-        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row]
-        for row in tangents
+        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row] for row in tangents
     ]
 
 
@@ -219,7 +216,7 @@ def _between(work: _Work, outputs: Sequence[Node], inputs: Sequence[Node]) -> No
             work.var[node] = found
 
 
-# --- rules ----------
+# --- rules --------------------------------------------------------------------------------------------------
 
 
 def _linearize_node(work: _Work, node: Node) -> Var | None:
@@ -478,9 +475,7 @@ def unit_seeds(kind: Type) -> list[Node]:
         return [constant(1, kind.dtype)]
     flat = make(Iota(number))
     one, zero = constant(1, kind.dtype), constant(0, kind.dtype)
-    return [
-        reshape(NODES.where(NODES.eq(flat, constant(i, INT64)), one, zero), kind.shape) for i in range(number)
-    ]
+    return [reshape(NODES.where(NODES.eq(flat, constant(i, INT64)), one, zero), kind.shape) for i in range(number)]
 
 
 __all__ = [

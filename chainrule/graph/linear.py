@@ -125,7 +125,7 @@ class Program:
         return len(self.types) - 1
 
 
-# --- coefficients first ----------
+# --- coefficients first -------------------------------------------------------------------------------------
 
 
 def accumulate(program: Program) -> Program:
@@ -192,7 +192,7 @@ def add_term(terms: dict[tuple[Var, Node | None], Node | None], term: Term, dtyp
     terms[key] = (one if before is None else before) + (one if term.coefficient is None else term.coefficient)
 
 
-# --- supports ----------
+# --- supports -----------------------------------------------------------------------------------------------
 
 
 def both(a: Node | None, b: Node | None) -> Node | None:
@@ -247,7 +247,7 @@ def materialise(value: Node, kind: Type) -> Node:
     return spread(value, kind.shape)
 
 
-# --- forward ----------
+# --- forward ------------------------------------------------------------------------------------------------
 
 
 def forward(program: Program, seeds: Sequence[Pairs]) -> tuple[list[Pairs], dict[Node, Node]]:
@@ -335,11 +335,7 @@ def mapped_mask(op: Op, mask: Node, given: Type, others: tuple[Node, ...]) -> No
     """Where the result of a linear op is supported."""
     if isinstance(op, (Scalar, Cast)):
         return mask
-    if (
-        not mask.shape
-        and given.shape
-        and isinstance(op, (Broadcast, Transpose, Reshape, Slice, Reverse, Reduce))
-    ):
+    if not mask.shape and given.shape and isinstance(op, (Broadcast, Transpose, Reshape, Slice, Reverse, Reduce)):
         return mask
     if isinstance(op, Broadcast) and not given.shape:
         return mask

@@ -1,7 +1,7 @@
 """Sums of squares: values that are never negative, and zero only where everything that they are made of is zero.
 
-The root of one (a norm, a distance, |z|) has a corner at zero: its one-sided slopes there cancel, and 0 is a subgradient.
-The chain rule would meet 0·inf.
+The root of one (a norm, a distance, |z|) has a corner at zero: its one-sided slopes there cancel, and 0 is a
+subgradient. The chain rule would meet 0·inf.
 """
 
 from __future__ import annotations

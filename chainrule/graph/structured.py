@@ -28,9 +28,7 @@ def forward_structured(
     return _forward_loop(node, node.op, rows, replaced)
 
 
-def transpose_structured(
-    instruction: Structured, cotangents: dict[int, Pairs], count: int
-) -> dict[Var, Pairs]:
+def transpose_structured(instruction: Structured, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
     """Cotangents of the arguments of a Cond, per variable."""
     from .differentiate import NotDifferentiable
 
@@ -43,7 +41,7 @@ def transpose_structured(
     return _transpose_cond(instruction, node.op, cotangents, count)
 
 
-# --- arguments and results of bodies ----------
+# --- arguments and results of bodies ------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -70,9 +68,7 @@ class Arguments:
     def share_pairs(self, row: Pairs) -> Pairs:
         """K tangents as arguments."""
         return [
-            None
-            if p is None
-            else (self.share(p[0], p[0].type), None if p[1] is None else self.share(p[1], p[1].type))
+            None if p is None else (self.share(p[0], p[0].type), None if p[1] is None else self.share(p[1], p[1].type))
             for p in row
         ]
 
@@ -93,9 +89,7 @@ def slice_type(kind: Type) -> Type:
     return Type(kind.shape[1:], kind.dtype)
 
 
-Places = list[
-    list[tuple[int, int | None] | None]
-]  # per row and seed, where value and mask stand in a list of results
+Places = list[list[tuple[int, int | None] | None]]  # per row and seed, where value and mask stand in a list of results
 
 
 def aligned(
@@ -128,8 +122,7 @@ def aligned(
 def pairs_at(places: Places, nodes: Sequence[Node]) -> list[Pairs]:
     """The tangents that stand at the places in a list of results."""
     return [
-        [None if p is None else (nodes[p[0]], None if p[1] is None else nodes[p[1]]) for p in row]
-        for row in places
+        [None if p is None else (nodes[p[0]], None if p[1] is None else nodes[p[1]]) for p in row] for row in places
     ]
 
 
@@ -138,7 +131,7 @@ def _replace(node: Node, instead: Sequence[Node], replaced: dict[Node, Node]) ->
     replaced.update((old, new) for old, new in zip(results(node), instead, strict=True) if old is not new)
 
 
-# --- branches ----------
+# --- branches -----------------------------------------------------------------------------------------------
 
 
 def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
@@ -150,17 +143,13 @@ def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dic
     derived = [push_pairs(branch.outputs, inputs, seeds) for branch in op.branches]
     kinds = [o.type for o in op.branches[0].outputs]
     flat, places = aligned([rows for _, rows in derived], kinds, len(kinds))
-    branches = [
-        Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)
-    ]
+    branches = [Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)]
     every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
     _replace(node, every[: len(kinds)], replaced)
     return pairs_at(places, every)
 
 
-def _transpose_cond(
-    instruction: Structured, op: Cond, cotangents: dict[int, Pairs], count: int
-) -> dict[Var, Pairs]:
+def _transpose_cond(instruction: Structured, op: Cond, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
     from .differentiate import pull_pairs
 
     node = instruction.node
@@ -171,9 +160,7 @@ def _transpose_cond(
     for index, row in cotangents.items():
         arriving[index] = arguments.share_pairs(row)
     wanted = [inputs[i] for i, _ in moving]
-    flat, places = aligned(
-        [pull_pairs(b.outputs, wanted, arriving) for b in op.branches], [n.type for n in wanted]
-    )
+    flat, places = aligned([pull_pairs(b.outputs, wanted, arriving) for b in op.branches], [n.type for n in wanted])
     if not flat[0]:
         return {}
     branches = [Graph(arguments.kinds, outputs) for outputs in flat]
@@ -185,7 +172,7 @@ def _transpose_cond(
     return total
 
 
-# --- loops ----------
+# --- loops --------------------------------------------------------------------------------------------------
 
 
 def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
@@ -198,9 +185,7 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     kinds = op.body.inputs[first : first + op.carries]
     active = _active_carries(op, tangents)
     rows = tangents[first : first + op.carries]
-    entering = [
-        _union(row, kind) if any(own) else None for row, kind, own in zip(rows, kinds, active, strict=True)
-    ]
+    entering = [_union(row, kind) if any(own) else None for row, kind, own in zip(rows, kinds, active, strict=True)]
     while True:
         step = _derive_body(node, op, tangents, active, entering)
         leaving = [
@@ -224,9 +209,7 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
             places[-1].append(None if value is None else (len(carried), support))
             carried.extend([] if value is None else [value])
     results_of_step = [o.type for o in op.body.outputs[op.carries :]]
-    (outputs,), more = aligned(
-        [step.rows[op.carries :]], results_of_step, len(carried) + len(results_of_step)
-    )
+    (outputs,), more = aligned([step.rows[op.carries :]], results_of_step, len(carried) + len(results_of_step))
     body = Graph(step.arguments.kinds, [*carried, *step.values[op.carries :], *outputs])
     predicate = None
     if op.predicate is not None:
@@ -300,19 +283,13 @@ def _derive_body(
     # the trip count stands where the body has its index
     inputs = [arguments.add(a, op.body.inputs[i]) for i, a in enumerate(node.args[:last])]
     seeds = list(tangents[:first])
-    for row, own, mask, start in zip(
-        tangents[first:last], active, entering, node.args[first:last], strict=True
-    ):
+    for row, own, mask, start in zip(tangents[first:last], active, entering, node.args[first:last], strict=True):
         kind = start.type
         support = None if mask is None else arguments.add(mask, mask.type)
         values = [zeros(kind) if p is None else materialise(p[0], kind) for p in row]
-        seeds.append(
-            [(arguments.add(v, kind), support) if on else None for v, on in zip(values, own, strict=True)]
-        )
+        seeds.append([(arguments.add(v, kind), support) if on else None for v, on in zip(values, own, strict=True)])
     carried = len(arguments.outer)
-    for row, array in zip(
-        tangents[last : last + op.scanned], node.args[last : last + op.scanned], strict=True
-    ):
+    for row, array in zip(tangents[last : last + op.scanned], node.args[last : last + op.scanned], strict=True):
         inputs.append(arguments.add(array, slice_type(array.type)))
         seeds.append(arguments.share_slices(row, array.type))
     scanned = len(arguments.outer) - carried

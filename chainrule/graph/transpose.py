@@ -1,6 +1,6 @@
 """Running linear programs backwards: cotangents of the outputs to cotangents of the inputs.
 
-The pairing is real and without a conjugate, Re Σ v·u, so that gradients of complex arguments come out in JAX's convention.
+The pairing is real and without a conjugate, Re Σ v·u, so that gradients of complex arguments come out as in JAX.
 """
 
 from __future__ import annotations
@@ -160,11 +160,7 @@ def transpose_op(op: Op, value: Node, given: Type, kind: Type, others: tuple[Nod
         case Broadcast(shape, axes):
             summed = tuple(i for i in range(len(shape)) if i not in axes)
             if uniform:
-                return (
-                    value
-                    if is_mask
-                    else value * count_node(dims.product(shape[i] for i in summed), value.dtype)
-                )
+                return value if is_mask else value * count_node(dims.product(shape[i] for i in summed), value.dtype)
             return reduce("any" if is_mask else "sum", value, summed)
         case Transpose(axes):
             return value if uniform else transpose(value, tuple(int(i) for i in np.argsort(axes)))
@@ -193,7 +189,7 @@ def transpose_op(op: Op, value: Node, given: Type, kind: Type, others: tuple[Nod
             raise AssertionError(f"{op} has no transpose")
 
 
-# --- indices ----------
+# --- indices ------------------------------------------------------------------------------------------------
 
 
 def _clamped(indices: tuple[Node, ...], source: Type, axes: tuple[int, ...]) -> tuple[Node, ...]:
@@ -236,7 +232,7 @@ def _certainly_within(index: Node, size: Dim) -> bool:
             return False
 
 
-# --- contractions and joins ----------
+# --- contractions and joins ---------------------------------------------------------------------------------
 
 
 def _transpose_contract(op: Contract, pair: Pair, given: Type, kind: Type, slot: int, other: Node) -> Pair:
@@ -277,7 +273,7 @@ def _unjoin_value(join: Join, index: int, value: Node) -> Node:
             if index == 1:
                 return slice_(value, starts, own.shape, steps)
             return make(join.op, (value, zeros(Type(join.types[1].shape, value.dtype))))
-        case Scatter(axes, kind):
+        case Scatter(_, kind):
             if index == 1:
                 return _put(join.op, value, own, join.others)
             if kind == "add":

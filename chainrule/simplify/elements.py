@@ -121,12 +121,15 @@ class Elements:
             case Contract():
                 return self._supports_contract(node, op)
             case Linalg(kind, _, _):
-                square = node.args[0].shape[-1]
+                matrix, right = node.args[0].shape, node.args[-1].shape
+                square = matrix[-1]
                 return (
                     kind in ("cholesky", "solve_triangular")
                     and isinstance(square, int)
                     and square <= LARGEST_MATRIX
-                    and all(sides.small(d) for a in node.args for d in a.shape[-2:])
+                    and all(sides.small(d) for d in (*matrix[-2:], right[-2]))
+                    # right-hand sides for each event are solved with one matrix
+                    and (sides.small(right[-1]) or not sides.kept(matrix))
                 )
             case Broadcast() | Transpose() | Reverse() | Reshape() | Slice() | Pad() | Concatenate() | Insert():
                 return self._supports_view(node)
@@ -372,7 +375,8 @@ class Elements:
         parts = [self.of(a) for a in node.args]
         rows, columns = numbers[0].shape[-2:]
         result: list[Node | None] = [None] * self.sides.count(node.shape)
-        own = self.numbers(node.shape).reshape(-1, *node.shape[-2:])
+        own = self.numbers(node.shape)
+        own = own.reshape(-1, *own.shape[-2:])
         matrices = numbers[0].reshape(-1, rows, columns)
         for at, block in enumerate(own):
             a = [[parts[0][k] for k in row] for row in matrices[at].tolist()]

@@ -72,9 +72,7 @@ class Applied(Pattern):
 
     def __str__(self) -> str:
         if self.name in _SIGNS:
-            left, right = (
-                f"({a})" if isinstance(a, Applied) and a.name in _SIGNS else str(a) for a in self.args
-            )
+            left, right = (f"({a})" if isinstance(a, Applied) and a.name in _SIGNS else str(a) for a in self.args)
             return f"{left}{_SIGNS[self.name]}{right}"
         if self.name == "neg":
             return f"−({self.args[0]})" if isinstance(self.args[0], Applied) else f"−{self.args[0]}"
@@ -122,18 +120,14 @@ class Rule:
 
     def __init__(self, name: str, root: str | type, variants: Sequence[tuple[str, str, Rewrite]]) -> None:
         self.name, self.root, self.variants = name, root, tuple(variants)
-        self.left: Applied | None = (
-            None  # the pattern, if it is one, and the kinds of element type it holds for
-        )
+        self.left: Applied | None = None  # the pattern, if it is one, and the kinds of element type it holds for
         self.kinds = ""
 
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
 
 
-Rewrite = Callable[
-    [Node], Any
-]  # a Node, a tuple of them for a node with several results, None where it does not apply
+Rewrite = Callable[[Node], Any]  # a Node, a tuple of them for a node with several results, None where it does not apply
 
 
 def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on: str = "f") -> Rule:
@@ -146,11 +140,7 @@ def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on
     assert isinstance(left, Applied), left
     names = list(dict.fromkeys(wildcards(left)))
     number = {name: i for i, name in enumerate(names)}
-    build = (
-        _builder(right, number)
-        if isinstance(right, (Pattern, bool, int, float))
-        else _from_function(right, names)
-    )
+    build = _builder(right, number) if isinstance(right, (Pattern, bool, int, float)) else _from_function(right, names)
     shown = str(right) if isinstance(right, (Pattern, bool, int, float)) else right.__name__
     variants = []
     for arrangement in _arrangements(left):

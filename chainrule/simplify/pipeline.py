@@ -10,14 +10,16 @@ from chainrule.graph.node import Graph
 from .bodies import prune
 from .exact import EXACT
 from .normal import cheaper, normal_form
-from .real import REAL, share_reciprocals
+from .real import REAL, ROOTS, share_reciprocals
 from .rewrite import Driver, Table
 from .scalarize import scalarize
 from .stable import STABLE
 
-Level = Literal["fast", "full"]
+Level = Literal["fast", "smooth", "full"]
 
+SMOOTH: Final[Table] = STABLE + EXACT + ROOTS
 FULL: Final[Table] = STABLE + EXACT + REAL
+_TABLES: Final = {"fast": EXACT, "smooth": SMOOTH, "full": FULL}
 _ROUNDS: Final = 6
 # So many nodes, and one pass of the rules has to do: what such straight-line code costs is its compilation, and the
 # normal form, which pays in loops over data, would take longer than all else.
@@ -27,7 +29,9 @@ LARGE: Final = 30_000
 def simplify(graph: Graph, level: Level = "full") -> Graph:
     """A graph with the same meaning that is cheaper, safer and shorter.
 
-    ``"fast"`` keeps every float; ``"full"`` adds what holds over the reals and what is more accurate.
+    ``"fast"`` keeps every float. ``"smooth"`` adds what is more accurate and takes squares out of roots: for a program
+    that is to be differentiated, whose derivatives are then finite where its own terms are not, as for
+    log(1 + exp(1000)). ``"full"`` adds all that holds over the reals.
     Deterministic, idempotent, and linear in the size of the graph.
 
     >>> from chainrule.graph.dtype import FLOAT64
@@ -39,13 +43,13 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     %1: float64 = softplus %0
     return %1
     """
-    if level not in ("fast", "full"):
-        raise ValueError(f"the levels of simplification are 'fast' and 'full', not {level!r}")
+    if level not in _TABLES:
+        raise ValueError(f"the levels of simplification are {', '.join(_TABLES)}, not {level!r}")
+    driver = Driver(_TABLES[level])
     if len(graph) > LARGE:
-        return prune(Driver(EXACT if level == "fast" else FULL).graph(graph))
-    if level == "fast":
-        return _settled(graph, Driver(EXACT), _unchanged)
-    driver = Driver(FULL)
+        return prune(driver.graph(graph))
+    if level != "full":
+        return _settled(graph, driver, _unchanged)
     graph = _settled(graph, driver, _taken_apart)
     for _ in range(_ROUNDS):
         normal = normal_form(graph)

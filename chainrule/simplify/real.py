@@ -92,7 +92,6 @@ SIGNS: Final = Table([
     _even("cos", "cosh", "sech", "sinc"),
     _odd("sin", "tan", "sinh", "tanh", "asin", "atan", "asinh", "atanh", "erf", "erfinv", "cbrt"),
     rule(P.hypot(-x, y), P.hypot(x, y)),
-    rule(P.abs(x) * P.abs(x), x * x),
     rule(P.abs(x), x, where=lambda x: is_nonnegative(x)),
     rule(P.real(P.complex(x, y)), x, on="c"),
     rule(P.imag(P.complex(x, y)), y, on="c"),
@@ -163,13 +162,19 @@ def nonnegative_power(x: Node, c: Node) -> Node | None:
     return _integer_power(x, value) if small else None
 
 
-POWERS: Final = Table([
-    rule(P.pow(x, c), power_as_products),
-    rule(P.pow(x, c), nonnegative_power, on="i"),
+ROOTS: Final = Table([
+    rule(P.pow(x, 2), x * x),
     rule(P.sqrt(x) * P.sqrt(x), x),
     rule(P.hypot(x, y) * P.hypot(x, y), x * x + y * y),
     rule(P.cbrt(x) * (P.cbrt(x) * P.cbrt(x)), x),
+    rule(P.abs(x) * P.abs(x), x * x),
     rule(P.sqrt(x * x), P.abs(x)),
+])  # fmt: skip
+"""A square of a root has derivatives where the root has none."""
+
+POWERS: Final = Table([
+    rule(P.pow(x, c), power_as_products),
+    rule(P.pow(x, c), nonnegative_power, on="i"),
     rule(P.exp(P.log(x)), x, where=lambda x: is_nonnegative(x)),
     rule(P.log(P.exp(x)), x),
     rule(P.log(P.sqrt(x)), 0.5 * P.log(x)),
@@ -277,7 +282,7 @@ SUMS: Final = Table([
     division_by_a_parameter,
 ])  # fmt: skip
 
-REAL: Final = SIGNS + COEFFICIENTS + POWERS + SUMS
+REAL: Final = SIGNS + COEFFICIENTS + ROOTS + POWERS + SUMS
 """All rules that hold over the reals."""
 
 

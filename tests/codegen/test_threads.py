@@ -243,7 +243,7 @@ def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], 
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    assert threads._quota(tmp_path) == expected
+    assert threads._quota(str(tmp_path)) == expected
 
 
 # --- the emitter --------------------------------------------------------------------------------------------

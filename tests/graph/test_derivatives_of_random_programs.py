@@ -13,7 +13,7 @@ from chainrule.graph.dtype import is_inexact
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.node import Graph
 from chainrule.graph.op import Type
-from tests.check import DIGITS, STEP, exact, moving, paired, pulled, pushed, random_like
+from tests.check import DIGITS, STEP, check_backends, exact, moving, paired, pulled, pushed, random_like
 from tests.strategies import Program, graphs
 
 LARGE = 1e8
@@ -68,3 +68,23 @@ def test_forward_reverse_and_numerical_derivatives_agree(drawn: Program) -> None
         assert abs(transposed - found) < 1e-20 * scale
     elif smooth:
         raise AssertionError(f"reverse gives {transposed}, forward {found}")
+
+
+@settings(settings.get_profile("derivatives"), max_examples=25)
+@given(graphs(smooth=True, size=15))
+def test_derivatives_compile(drawn: Program) -> None:
+    """Kernels of tangents and gradients give what the interpreter gives."""
+    graph, args = drawn
+    kept = moving(graph.outputs)
+    assume(kept)
+    rng = np.random.default_rng(0)
+    direction = random_like([args[i] for i in moving(graph.inputs)], rng)
+    values = evaluate(graph, args)
+    tangents = pushed(graph)
+    assume(tame(tangents, [*args, *direction]))
+    check_backends(tangents, [*args, *direction], 1e-9)
+    outputs = [graph.outputs[i] for i in kept]
+    # a kernel reads its sizes off its arguments: cotangents of length 2n are none
+    plain = all(str(d).isalnum() for o in outputs for d in o.shape)
+    if plain and not loops_between(outputs, graph.arguments):
+        check_backends(pulled(graph), [*args, *random_like([values[i] for i in kept], rng)], 1e-9)

@@ -40,7 +40,7 @@ MATRIX = RNG.integers(-8, 9, (3, 4)) / 4.0 + 1 / 16
 CUBE = RNG.integers(-8, 9, (2, 3, 2)) / 4.0 + 1 / 16
 
 
-# --- scalar primitives ----------------------------------------------------------------------------------------
+# --- scalar primitives --------------------------------------------------------------------------------------
 
 SMOOTH = [
     name
@@ -116,7 +116,7 @@ def test_the_gradient_of_complex_arguments_is_that_of_jax() -> None:
     assert evaluate(pulled(graph), [2 + 5j, 1.0 + 0j]) == [3 * (2 + 5j) ** 2]
 
 
-# --- along axes ---------------------------------------------------------------------------------------------------
+# --- along axes ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
@@ -157,7 +157,9 @@ def test_running_reductions(kind: Any, axis: int, reverse: bool) -> None:
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("x", [[2.0], [0.0, 3.0], [2.0, 0.0, 3.0, 0.0, 5.0], [0.0, 0.0, 0.0], [1.0, 2, 3, 4, 5, 6, 7, 0, 9]])
+@pytest.mark.parametrize(
+    "x", [[2.0], [0.0, 3.0], [2.0, 0.0, 3.0, 0.0, 5.0], [0.0, 0.0, 0.0], [1.0, 2, 3, 4, 5, 6, 7, 0, 9]]
+)
 def test_running_products_with_zeros(x: list[float], reverse: bool) -> None:
     check_grads(lambda x: make(Cumulative("prod", 0, reverse), (x,)), [np.array(x)], order=3)
 
@@ -177,7 +179,7 @@ def test_sorting(axis: int) -> None:
     check_grads(lambda x: make(Sort(axis), (x * x * x,)), [x])
 
 
-# --- views ------------------------------------------------------------------------------------------------------------
+# --- views --------------------------------------------------------------------------------------------------
 
 VIEWS = {
     "broadcast": lambda x: broadcast(x, (2, 3, 5, 4), (1, 3)),
@@ -231,7 +233,7 @@ def test_integers_have_no_derivative() -> None:
     assert program_.outputs == [None]
 
 
-# --- indices --------------------------------------------------------------------------------------------------------------
+# --- indices ------------------------------------------------------------------------------------------------
 
 REPEATED = np.array([[2, 0, 2], [1, 2, 0]])
 
@@ -259,7 +261,8 @@ def test_scatter(kind: Any) -> None:
     check_grads(lambda x, v, i: make(Scatter((0,), kind), (x * x, v, i)), [MATRIX, v[0, 0], np.int64(1)])
     w = RNG.integers(-8, 9, (2, 3)) / 4.0
     check_grads(
-        lambda x, v, i, j: make(Scatter((1, 0), kind), (x * x, v * v, j, i)), [MATRIX, w, REPEATED, REPEATED[::-1].copy()]
+        lambda x, v, i, j: make(Scatter((1, 0), kind), (x * x, v * v, j, i)),
+        [MATRIX, w, REPEATED, REPEATED[::-1].copy()],
     )
     check_grads(lambda v, i: make(Scatter((0,), kind), (broadcast(constant(1.0), (3, 4), ()), v, i)), [v, REPEATED])
 
@@ -268,7 +271,7 @@ def test_indexing_with_the_result_of_a_search() -> None:
     check_grads(lambda x: make(Gather((0,)), (x * x, make(Reduce("argmax", (0,)), (x,)))), [VECTOR])
 
 
-# --- contractions -----------------------------------------------------------------------------------------------------------
+# --- contractions -------------------------------------------------------------------------------------------
 
 PATTERNS = {
     "matrix product": ((0, 1), (1, 2), (0, 2)),
@@ -304,7 +307,7 @@ def test_contraction_of_an_array_with_itself() -> None:
     check_grads(lambda a: make(Contract((0, 1), (0, 1), ()), (a, a)), [MATRIX + 1j])
 
 
-# --- many seeds, costs, errors ------------------------------------------------------------------------------------------------
+# --- many seeds, costs, errors ------------------------------------------------------------------------------
 
 
 def test_many_seeds_share_the_coefficients() -> None:
@@ -363,7 +366,7 @@ def random_dag(n: int) -> Graph:
         nodes = list(x)
         for _ in range(n):
             a, b = (nodes[int(i)] for i in rng.integers(max(0, len(nodes) - 50), len(nodes), 2))
-            nodes.append([lambda: a * b, lambda: a + b, lambda: m.sin(a), lambda: a / b][int(rng.integers(4))]())
+            nodes.append((a * b, a + b, m.sin(a), a / b)[int(rng.integers(4))])
         total = nodes[-1]
         for node in nodes[-50:-1]:
             total = total + node

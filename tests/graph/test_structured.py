@@ -32,8 +32,15 @@ def branch(index: Node, operands: Sequence[Node], *builds: Callable[..., Any]) -
 
 
 def count(
-    trips: Any, build: Callable[..., Any], carries: Sequence[Node], scanned: Sequence[Node] = (), captured: Sequence[Node] = (),
-    *, length: int | None = None, reverse: bool = False, condition: Any = "count",
+    trips: Any,
+    build: Callable[..., Any],
+    carries: Sequence[Node],
+    scanned: Sequence[Node] = (),
+    captured: Sequence[Node] = (),
+    *,
+    length: int | None = None,
+    reverse: bool = False,
+    condition: Any = "count",
 ) -> tuple[Node, ...]:
     kinds = [I, *[c.type for c in carries], *[Type(s.shape[1:], s.dtype) for s in scanned], *[c.type for c in captured]]
     op = Loop(condition, body(build, *kinds), None, len(carries), len(scanned), length, reverse)
@@ -48,13 +55,14 @@ def until(
     return results(make(op, (*carries, *captured)))
 
 
-# --- branches ---------------------------------------------------------------------------------------------------
+# --- branches -----------------------------------------------------------------------------------------------
 
 
 def three_ways(i: Node, x: Node, y: Node) -> tuple[Node, ...]:
     """Results that depend on x, on y, on both, on nothing; integers and floats."""
     return branch(
-        i, [x, y, i],
+        i,
+        [x, y, i],
         lambda a, b, k: (m.sin(a), b * b, k, b),
         lambda a, b, k: (a * b, constant(2.0), k + 1, a),
         lambda a, b, k: (m.exp(b), a * a * a, k, constant(1.0)),
@@ -70,9 +78,12 @@ def test_branches(index: int) -> None:
 def test_branches_of_arrays_and_of_one_number() -> None:
     x = np.array([0.5, -1.0, 2.0])
     for index in (0, 1):
-        check_grads(lambda i, x: branch(i, [x], lambda a: m.sin(a) * a, lambda a: reduce("sum", a, (0,)) * a), [index, x])
         check_grads(
-            lambda i, t: branch(i, [broadcast(t, (3,), ())], lambda a: m.sin(a), lambda a: a * a), [index, np.float64(0.5)]
+            lambda i, x: branch(i, [x], lambda a: m.sin(a) * a, lambda a: reduce("sum", a, (0,)) * a), [index, x]
+        )
+        check_grads(
+            lambda i, t: branch(i, [broadcast(t, (3,), ())], lambda a: m.sin(a), lambda a: a * a),
+            [index, np.float64(0.5)],
         )
 
 
@@ -92,7 +103,8 @@ def test_branches_with_an_operand_given_twice() -> None:
 def test_branches_in_branches() -> None:
     def build(i: Node, j: Node, x: Node) -> Any:
         return branch(
-            i, [j, x],
+            i,
+            [j, x],
             lambda j, x: branch(j, [x], lambda a: a * a, lambda a: m.sin(a)),
             lambda j, x: x * branch(j, [x], lambda a: a * a * a, lambda a: constant(3.0))[0],
         )
@@ -123,7 +135,7 @@ def test_masks_go_through_branches() -> None:
             check_grads(graph, [index, 2.0])
 
 
-# --- loops, forward -------------------------------------------------------------------------------------------------
+# --- loops, forward -----------------------------------------------------------------------------------------
 
 
 def scan(x: Node, xs: Node, a: Node) -> tuple[Node, ...]:
@@ -131,9 +143,16 @@ def scan(x: Node, xs: Node, a: Node) -> tuple[Node, ...]:
     return count(
         4,
         lambda i, h, n, s, a: (
-            m.tanh(a * h + s), n + 1, h * h, s * cast(i, FLOAT64), i,
+            m.tanh(a * h + s),
+            n + 1,
+            h * h,
+            s * cast(i, FLOAT64),
+            i,
         ),
-        [x, constant(0)], [xs], [a], length=4,
+        [x, constant(0)],
+        [xs],
+        [a],
+        length=4,
     )
 
 
@@ -157,7 +176,9 @@ def test_backward_scans() -> None:
 
 @pytest.mark.parametrize("trips", [0, 1, 5])
 def test_counted_loops(trips: int) -> None:
-    check_grads(lambda n, x: count(n, lambda i, y, x: m.sin(y) + x * cast(i, FLOAT64), [x], [], [x]), [trips, 0.5], modes="f")
+    check_grads(
+        lambda n, x: count(n, lambda i, y, x: m.sin(y) + x * cast(i, FLOAT64), [x], [], [x]), [trips, 0.5], modes="f"
+    )
 
 
 def test_maps() -> None:
@@ -171,13 +192,16 @@ def newton(a: Node) -> Node:
     return until(
         lambda x, a: m.gt(m.abs(x * x - a), 1e-12),
         lambda x, a: 0.5 * (x + a / x),
-        [a], [a],
+        [a],
+        [a],
     )[0]
 
 
 def test_loops_of_unknown_length() -> None:
     check_grads(newton, [2.0], modes="f", order=3, floats=None)
-    graph = program(lambda a: until(lambda x, a: m.gt(m.abs(x * x - a), 1e-12), lambda x, a: 0.5 * (x + a / x), [a], [a]), 2.0)
+    graph = program(
+        lambda a: until(lambda x, a: m.gt(m.abs(x * x - a), 1e-12), lambda x, a: 0.5 * (x + a / x), [a], [a]), 2.0
+    )
     np.testing.assert_allclose(evaluate(pushed(graph), [2.0, 1.0])[0], 0.5 / np.sqrt(2), rtol=1e-12)
 
 
@@ -223,7 +247,9 @@ def test_many_seeds_through_a_loop() -> None:
         parts = [zeros(kind) if row[k] is None else row[k] for row, kind in zip(seeds, graph.inputs, strict=True)]
         _, single = jvp(graph.outputs, x, [[p] for p in parts])
         assert single[0][0] is not None
-        np.testing.assert_allclose(found[1 + k], evaluate(graph.replace([single[0][0]]), [0.5, 1.25, XS])[0], rtol=1e-14)
+        np.testing.assert_allclose(
+            found[1 + k], evaluate(graph.replace([single[0][0]]), [0.5, 1.25, XS])[0], rtol=1e-14
+        )
 
 
 def make_iota(n: int) -> Node:
@@ -257,12 +283,14 @@ def test_one_loop_after_another_runs_once() -> None:
 
 def test_loops_of_arrays_with_branches_inside() -> None:
     def step(i: Node, h: Node, a: Node) -> Any:
-        return branch(cast(m.gt(reduce("sum", h, (0,)), 0), INT64), [h, a], lambda h, a: h + a, lambda h, a: h * a - 1)[0]
+        return branch(cast(m.gt(reduce("sum", h, (0,)), 0), INT64), [h, a], lambda h, a: h + a, lambda h, a: h * a - 1)[
+            0
+        ]
 
     check_grads(lambda h, a: count(5, step, [h], [], [a]), [np.array([0.5, -0.25]), 0.75], modes="f")
 
 
-# --- masks across loops -----------------------------------------------------------------------------------------------
+# --- masks across loops -------------------------------------------------------------------------------------
 
 
 def positive(x: Node) -> Node:
@@ -285,7 +313,7 @@ MASKED: dict[str, Callable[[Node], Node]] = {
         "sum", m.sqrt(count(3, lambda i, c: positive(c), [], [], [x], length=3, condition="map")[0]), (0,)
     ),
     "out of a loop of unknown length": lambda x: m.sqrt(
-        until(lambda n, a, c: m.lt(n, 3.0), lambda n, a, c: (n + 1, a + positive(c)), [constant(0.0), constant(0.0)], [x])[1]
+        until(lambda n, a, c: m.lt(n, 3.0), lambda n, a, c: (n + 1, a + positive(c)), [constant(0.0)] * 2, [x])[1]
     ),
     "through two carries": lambda x: m.sqrt(
         count(4, lambda i, a, b, c: (a + b, positive(c)), [constant(0.0), constant(0.0)], [], [x])[0]
@@ -324,7 +352,7 @@ def test_a_mask_that_is_given_up_on_the_way() -> None:
     check_grads(kept, [1.5], modes="f")
 
 
-# --- loops, reverse -----------------------------------------------------------------------------------------------------
+# --- loops, reverse -----------------------------------------------------------------------------------------
 
 
 def test_reverse_mode_through_a_loop_is_refused() -> None:
@@ -343,8 +371,6 @@ def test_a_loop_that_does_not_matter_is_no_obstacle() -> None:
     graph = program(build, 2.0, 5)
     assert loops_between(graph.outputs, graph.arguments) == []
     assert evaluate(pulled(graph), [2.0, 5, 1.0]) == [10.0]
-
-
 
 
 def test_a_loop_of_which_no_result_moves_stays() -> None:

@@ -35,8 +35,8 @@ from chainrule.graph.op import (
     Transpose,
     Type,
 )
-from chainrule.simplify.scalarize import _components, _Run, scalarize
 from chainrule.simplify.elements import Elements
+from chainrule.simplify.scalarize import _Run, scalarize
 from chainrule.simplify.small import Sides
 from tests.strategies import Program, graphs
 
@@ -166,3 +166,122 @@ def test_idempotent_and_deterministic(program: Program) -> None:
     once = scalarize(graph)
     assert scalarize(once) == once
     assert scalarize(graph).digest == once.digest
+
+
+# --- what it is for -------------------------------------------------------------------------------------------
+
+
+def rotation(angle: Any, axis: int) -> Any:
+    c, s, zero, one = np.cos(angle), np.sin(angle), 0.0, 1.0
+    if axis == 2:
+        return cr.numpy.array([[c, -s, zero], [s, c, zero], [zero, zero, one]])
+    return cr.numpy.array([[c, zero, s], [zero, one, zero], [-s, zero, c]])
+
+
+def chain(q: Any) -> Any:
+    r, p = np.eye(3), np.zeros(3)
+    for i in range(4):
+        r = r @ rotation(q[i], 2 - i % 2)
+        p = p + r @ np.array([0.1, 0.2, 0.3 + i])
+    return p
+
+
+def operations(graph: Graph, name: str) -> int:
+    return sum(n.op == Scalar(name) for n in graph.nodes)
+
+
+def test_zeros_and_ones_of_matrices_vanish() -> None:
+    f = cr.jit(lambda q: rotation(q[0], 2) @ rotation(q[1], 1) @ np.array([1.0, 2.0, 3.0]))
+    q = np.array([0.3, -0.7])
+    a, b = q
+    about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    about_y = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    np.testing.assert_allclose(f(q), about_z @ about_y @ [1, 2, 3], rtol=1e-14)
+    assert not any(isinstance(n.op, Contract) for n in f.graph.nodes)
+    assert operations(f.graph, "mul") <= 14  # all 36 of two products without a zero or a one in sight
+
+
+def test_structural_zeros_only_where_finite() -> None:
+    f = cr.jit(lambda x: np.array([0.0, 1.0]) @ np.log(x))
+    assert np.isnan(f(np.array([-1.0, 2.0])))  # 0·NaN, as in NumPy
+    np.testing.assert_allclose(f(np.array([3.0, 2.0])), np.log(2.0))
+
+
+@pytest.mark.parametrize("transform", [cr.jit, cr.jacfwd, cr.jacrev, lambda f: cr.jacfwd(cr.jacfwd(f))])
+def test_straight_code(transform: Any) -> None:
+    f = transform(chain)
+    q = np.array([0.3, -0.7, 1.1, 0.2])
+    value = f(q)
+    kernel = f._used().kernel("chain")
+    assert "For(" not in str(kernel.ir) and kernel.ir.workspace == 0
+    with cr.disable_jit():
+        np.testing.assert_allclose(transform(chain)(q), value, rtol=1e-12, atol=1e-15)
+
+
+def test_event_axis_stays_one_loop() -> None:
+    def mahalanobis(m: Any, x: Any) -> Any:
+        factor = cr.numpy.linalg.cholesky(m)
+        z = cr.scipy.linalg.solve_triangular(factor, x.T, lower=True)
+        return (z * z).sum(0)
+
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=(5, 5))
+    m, x = a @ a.T + 5 * np.eye(5), rng.normal(size=(200, 5))
+    f = cr.jit(mahalanobis)
+    np.testing.assert_allclose(f(m, x), np.einsum("ni,ij,nj->n", x, np.linalg.inv(m), x), rtol=1e-11)
+    assert str(f.source("ir")).count("For(") == 1
+    total = cr.jit(lambda m, x: mahalanobis(m, x).sum())
+    wanted = (m, x)
+    slope = cr.grad(lambda m, x: mahalanobis(m, x).sum())(m, x)
+    step = 1e-6 * np.eye(5)
+    np.testing.assert_allclose(
+        np.trace(slope) * 1e-6, (total(m + step / 2, x) - total(m - step / 2, x)), rtol=1e-6, err_msg=str(wanted)
+    )
+
+
+def test_leading_small_axis() -> None:
+    f = cr.jit(lambda v: np.stack([v[0] * v[3] - v[1] * v[2], v[0] + v[3]]).sum(0))
+    v = np.random.default_rng(1).normal(size=(4, 300))
+    np.testing.assert_allclose(f(v), v[0] * v[3] - v[1] * v[2] + v[0] + v[3], rtol=1e-14, atol=1e-14)
+    assert str(f.source("ir")).count("For(") == 1
+
+
+def test_dear_elements_stay_in_lanes() -> None:
+    f = cr.jit(lambda x: np.exp(np.sin(x)) / (1 + x * x))
+    f(np.linspace(0, 1, 16))
+    assert operations(f.graph, "exp") == 1
+
+
+def test_bodies_of_loops() -> None:
+    def step(state: Any, _: Any) -> Any:
+        return rotation(state[2], 2) @ state, state[0]
+
+    def run(state: Any) -> Any:
+        return cr.scan(step, state, None, length=5)[0]
+
+    start = np.array([1.0, 2.0, 0.3])
+    state = start
+    for _ in range(5):
+        c, s = np.cos(state[2]), np.sin(state[2])
+        state = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ state
+    f = cr.jit(run)
+    np.testing.assert_allclose(f(start), state, rtol=1e-13)
+    assert "Contract" not in str(f.graph) and graph_cost(f.graph).operations > 0
+
+
+def test_linear_time() -> None:
+    def steps(count: int) -> int:
+        x = make(Input(0, 0, Type((3,), FLOAT64)))
+        node: Node = x
+        for _ in range(count):
+            node = scalar("add", make(Reverse((0,)), (node,)), x)
+        return len(everything(Graph([x.type], [node])))
+
+    assert steps(400) < 2.2 * steps(200)
+
+
+def test_integers() -> None:
+    x = make(Input(0, 0, Type((4,), INT64)))
+    graph = Graph([x.type], [make(Reduce("sum", (0,)), (x,)), make(Cumulative("sum", 0), (x,))])
+    values = np.array([3, -1, 4, 1])
+    same(evaluate(graph, [values]), evaluate(everything(graph), [values]))
