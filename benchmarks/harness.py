@@ -121,7 +121,7 @@ class Comparison:
     def __init__(
         self, title: str, reference: Any, unit: str = "µs", per: int = 1, tolerance: float = TOLERANCE
     ) -> None:
-        self.title = title
+        self.title = f"{title}, {unit}"
         self.reference = flat(reference)
         self.unit = unit
         self.factor = {"µs": 1e6, "ns": 1e9}[unit.split("/")[0]] / per

@@ -30,7 +30,7 @@ def density(m, erf, p, x):
 """
 
 IMPORTS = {
-    "numpy": "import numpy",
+    "NumPy": "import numpy",
     "chainrule": "import chainrule",
     "jax": "import jax",
     "casadi": "import casadi",
@@ -79,52 +79,45 @@ def seconds(code: str, cache: str) -> tuple[float, str]:
     return spent, found.stdout
 
 
-def row(label: str, measure: Callable[[], float], rounds: int, empty: float) -> Row | None:
-    try:
-        samples = [measure() - empty for _ in range(rounds)]
-    except RuntimeError as problem:
-        print(f"\nleft out: {label}: {problem}")
-        return None
-    return Row(label, statistics.median(samples), min(samples), None, 0.0, 0.0)
+def measured(entries: dict[str, Callable[[], float]], rounds: int, empty: float) -> list[Row]:
+    """Every entry in turn, round after round; one that fails is named and left out."""
+    samples: dict[str, list[float]] = {label: [] for label in entries}
+    for _ in range(rounds):
+        for label in list(samples):
+            try:
+                samples[label].append(entries[label]() - empty)
+            except RuntimeError as problem:
+                print(f"\nleft out: {label}: {problem}")
+                del samples[label]
+    return [Row(label, statistics.median(found), min(found), None, 0.0, 0.0) for label, found in samples.items()]
 
 
-def compare_imports(options: Options, rounds: int, empty: float) -> list[Row]:
-    found = []
-    for name, code in IMPORTS.items():
-        if name == "numpy" or options.peer(name):
-            found.append(row(name, lambda code=code: seconds(code, os.devnull)[0], rounds, empty))  # type: ignore[misc]
-    return [r for r in found if r is not None]
+def imports(options: Options) -> dict[str, Callable[[], float]]:
+    names = [name for name in IMPORTS if name == "NumPy" or options.peer(name)]
+    return {name: lambda name=name: seconds(IMPORTS[name], os.devnull)[0] for name in names}  # type: ignore[misc]
 
 
-def compare_gradients(options: Options, rounds: int, empty: float) -> list[Row]:
-    found: list[Row | None] = []
+def first_gradients(options: Options, filled: str) -> dict[str, Callable[[], float]]:
+    """Entries for each library; ``filled`` is a folder for the disk cache of one."""
     reference: list[float] = []
 
-    def first(code: str, cache: str) -> float:
-        spent, out = seconds(MODEL + code + "\nprint(*map(float, r))", cache)
+    def first(name: str, cache: str) -> float:
+        spent, out = seconds(MODEL + GRADIENTS[name] + "\nprint(*map(float, r))", cache)
         values = [float(v) for v in out.split()]
         reference.extend(values if not reference else [])
         if any(abs(a - b) > 1e-6 * abs(b) for a, b in zip(values, reference, strict=True)):
             raise RuntimeError(f"wrong: {values} instead of {reference}")
         return spent
 
-    for name, code in GRADIENTS.items():
-        if not options.peer(name):
-            continue
-        with tempfile.TemporaryDirectory() as filled:
+    def cold(name: str) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return first(name, folder)
 
-            def cold(code: str = code) -> float:
-                with tempfile.TemporaryDirectory() as folder:
-                    return first(code, folder)
-
-            def warm(code: str = code, cache: str = filled) -> float:
-                return first(code, cache)
-
-            found.append(row(name, cold, rounds, empty))
-            if name == "chainrule":
-                first(code, filled)
-                found.append(row("chainrule, disk cache", warm, rounds, empty))
-    return [r for r in found if r is not None]
+    entries = {name: lambda name=name: cold(name) for name in GRADIENTS if options.peer(name)}  # type: ignore[misc]
+    if "chainrule" in entries:
+        first("chainrule", filled)
+        entries["chainrule, disk cache"] = lambda: first("chainrule", filled)
+    return entries
 
 
 def show(title: str, rows: list[Row]) -> None:
@@ -136,12 +129,13 @@ def show(title: str, rows: list[Row]) -> None:
 def main() -> None:
     options, _ = Options.parse(__doc__)
     print(harness.describe_machine())
-    rounds = max(3, options.rounds // 3)
+    rounds = max(3, options.rounds // 2)
     empty = statistics.median(seconds("pass", os.devnull)[0] for _ in range(rounds))
-    results = {
-        "W9 import": compare_imports(options, rounds, empty),
-        "W9 first gradient in a fresh process": compare_gradients(options, rounds, empty),
-    }
+    with tempfile.TemporaryDirectory() as filled:
+        results = {
+            "W9 import, s": measured(imports(options), rounds, empty),
+            "W9 first gradient in a fresh process, s": measured(first_gradients(options, filled), rounds, empty),
+        }
     for title, rows in results.items():
         show(title, rows)
     harness.finish(options, results)

@@ -20,7 +20,8 @@ from .graph.node import Graph
 from .graph.scope import current
 from .graph.trace import spec
 from .graph.trace import trace as trace_as_written
-from .selection import Selection, parameter_names, selection
+from .graph.where import error, of_function
+from .selection import Selection, check_call, function_name, parameter_names, selection
 from .simplify.pipeline import simplify
 from .vectorise import vectorise
 
@@ -46,9 +47,13 @@ def jit(
     if fun is None:
         return functools.partial(jit, static_argnums=static_argnums, static_argnames=static_argnames)
     _check_callable(fun, "jit")
-    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
-    names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+    numbers = tuple(static_argnums) if isinstance(static_argnums, (tuple, list)) else (static_argnums,)
+    names = tuple(static_argnames) if isinstance(static_argnames, (tuple, list)) else (static_argnames,)
+    if not all(isinstance(i, int) for i in numbers) or not all(isinstance(n, str) for n in names):
+        shown = f"{static_argnums!r} and {static_argnames!r}"
+        raise error(TypeError, f"static_argnums are integers and static_argnames are names, not {shown}")
     parameters = parameter_names(fun)
+    _check_static(fun, numbers, names)
     names += tuple(parameters[i] for i in numbers if i < len(parameters))
     numbers += tuple(
         parameters.index(n) for n in names if n in parameters and parameters.index(n) not in numbers
@@ -246,6 +251,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Functi
     def program(*args: Any, **kwargs: Any) -> Any:
         return vectorise(fun, args, kwargs, in_axes, out_axes)
 
+    program.__wrapped__ = fun  # type: ignore[attr-defined]
     return Function(program, fun, recipe=(vmap, (fun,), {"in_axes": in_axes, "out_axes": out_axes}))
 
 
@@ -272,7 +278,11 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (np.float64(6.0), (np.float64(3.0), np.float64(2.0)))
     """
     _check_callable(fun, "vjp")
+    check_call(fun, primals, {})
     value = _run(fun, fun, *primals)
+
+    if has_aux and (not isinstance(value, tuple) or len(value) != 2):
+        raise error(TypeError, f"has_aux: {function_name(fun)} must return a pair (value, auxiliary)", of_function(fun))
 
     def bare(*args: Any) -> Any:
         return fun(*args)[0] if has_aux else fun(*args)
@@ -298,6 +308,7 @@ def linearize(fun: Callable[..., Any], *primals: Any) -> Any:
     (np.float64(9.0), np.float64(6.0))
     """
     _check_callable(fun, "linearize")
+    check_call(fun, primals, {})
     value = _run(fun, fun, *primals)
 
     def program(primals: Any, tangents: Any) -> Any:
@@ -369,6 +380,8 @@ def _run(program: Callable[..., Any], fun: Callable[..., Any], *args: Any) -> An
     """A program applied at once: inlined in a trace, else compiled and called."""
     if current() is not None:
         return program(*args)
+    if program is not fun:
+        program.__wrapped__ = fun  # type: ignore[attr-defined]
     return Function(program, fun, signature=_plain_signature(), floats=lambda where: True)(*args)
 
 
@@ -391,9 +404,25 @@ def _function(
     )
 
 
+def _check_static(fun: Callable[..., Any], numbers: Sequence[int], names: Sequence[str]) -> None:
+    """Static arguments that the function does not have are a mistake that would go unnoticed."""
+    try:
+        parameters = inspect.signature(fun).parameters.values()
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    kinds = {p.kind for p in parameters}
+    shown = f"{function_name(fun)}({', '.join(map(str, parameters))})"
+    for i in numbers:
+        if inspect.Parameter.VAR_POSITIONAL not in kinds and not 0 <= i < len(parameters):
+            raise error(ValueError, f"static_argnums={i}: {shown} has no such argument")
+    for name in names:
+        if inspect.Parameter.VAR_KEYWORD not in kinds and name not in {p.name for p in parameters}:
+            raise error(ValueError, f"static_argnames={name!r}: {shown} has no such argument")
+
+
 def _check_callable(fun: Any, what: str) -> None:
     if not callable(fun):
-        raise TypeError(f"{what} takes a function, not {type(fun).__name__}")
+        raise error(TypeError, f"{what} takes a function, not {fun!r:.60}")
 
 
 __all__ = [

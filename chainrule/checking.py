@@ -11,6 +11,7 @@ import numpy as np
 
 from . import api
 from .graph import tree
+from .graph.where import error
 from .selection import function_name, parameter_names
 
 _STEP = 1e-3  # of the variable's scale: the extrapolated difference has an error of about step⁴
@@ -41,12 +42,18 @@ def check_grads(
     >>> check_grads(lambda x: np.sum(np.sin(x)**2), (np.array([0.1, 0.2]),), order=2)
     """
     if order < 1:
-        raise ValueError(f"order is at least 1, not {order}")
+        raise error(ValueError, f"order is at least 1, not {order}")
     unknown = set(modes) - {"fwd", "rev"}
     if unknown:
-        raise ValueError(f"modes are 'fwd' and 'rev', not {sorted(unknown)}")
+        raise error(ValueError, f"modes are 'fwd' and 'rev', not {sorted(unknown)}")
+    if not callable(fun):
+        raise error(TypeError, f"check_grads takes a function, not {fun!r:.60}")
+    if not isinstance(args, (tuple, list)):
+        raise error(TypeError, f"check_grads: args is a tuple with one entry per argument, not {type(args).__name__}")
     leaves, spec = tree.flatten(tuple(args))
     moving = [i for i, leaf in enumerate(leaves) if type(leaf) is int or np.asarray(leaf).dtype.kind in "fc"]
+    if not moving:
+        raise error(TypeError, "check_grads: there is no float among the arguments")
     point = [np.asarray(leaves[i], float if type(leaves[i]) is int else None) for i in moving]
     parameters = parameter_names(fun)
     names = [

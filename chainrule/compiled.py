@@ -29,11 +29,11 @@ from .graph import tree
 from .graph.array import Array
 from .graph.collector import paused
 from .graph.cost import Cost, graph_cost
-from .graph.dtype import COMPLEX128, FLOAT64, INT64, DType, canonical
+from .graph.dtype import COMPLEX128, FLOAT64, INT64, DType
 from .graph.evaluate import evaluate
 from .graph.node import Graph
 from .graph.op import Type
-from .graph.scope import Bound, current
+from .graph.scope import Bound, current, element_type
 from .graph.trace import Traced, trace_flat
 from .graph.where import error
 from .simplify.binding import precompute, split_sums
@@ -51,7 +51,8 @@ def compilations() -> int:
     """How many kernels this process has compiled.
 
     >>> before = compilations()
-    >>> f = Function(lambda x: x * 2.0)
+    >>> double = lambda x: x * 2.0
+    >>> f = Function(double, double)
     >>> f(1.0), f(2.0), compilations() - before <= 1
     (np.float64(2.0), np.float64(4.0), True)
     """
@@ -62,8 +63,9 @@ def compilations() -> int:
 def disable_jit() -> Iterator[None]:
     """Within it, functions run on the reference interpreter instead of compiled code.
 
+    >>> double = lambda x: x * 2.0
     >>> with disable_jit():
-    ...     Function(lambda x: x * 2.0)(1.5)
+    ...     Function(double, double)(1.5)
     np.float64(3.0)
     """
     token = _interpreted.set(True)
@@ -432,12 +434,14 @@ def _leaf_type(value: Any) -> Type:
     if kind is float:
         return Type((), FLOAT64)
     array = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if kind is int and array.dtype != np.int64:
+        raise error(OverflowError, f"an argument is an integer beyond 64 bits, {value}; give a float")
     if array.dtype == object or array.dtype.kind in "SUMmV":
-        shown = type(value).__name__
+        shown = f"{array.dtype} array" if isinstance(value, np.ndarray) else kind.__name__
         raise error(
             TypeError, f"an argument of type {shown} is no number, array or container of them: {value!r:.60}"
         )
-    return Type(array.shape, kernel_dtype(canonical(array.dtype)))
+    return Type(array.shape, kernel_dtype(element_type(array)))
 
 
 def kernel_dtype(dtype: DType) -> DType:

@@ -76,8 +76,8 @@ def trace_inner(
 ) -> Inner:
     """Traces ``fun`` as a function of the leaves of the chosen arguments.
 
-    With ``split``, small arrays that the function takes apart (``mu, sigma = p``) are replaced by their elements, so that
-    derivatives with respect to them have structural zeros and symmetry.
+    With ``split``, small arrays that the function takes apart (``mu, sigma = p``) are replaced by their elements, so
+    that derivatives with respect to them have structural zeros and symmetry.
     """
     selected = tuple(args[c] if isinstance(c, int) else kwargs[c] for c in chosen)
     values, spec = tree.flatten(selected)
@@ -125,7 +125,7 @@ def by_elements(inner: Inner) -> Inner:
         for i in small:
             (node,) = parted[i].inputs
             scalar = Type((), node.dtype)
-            count = int(dims.product(node.shape))  
+            count = int(dims.product(node.shape))
             parts = tuple(make(Input(0, len(kinds) + k, scalar)) for k in range(count))
             kinds.extend([scalar] * count)
             flat = express.reshape(args[i], (count,))

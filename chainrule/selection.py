@@ -64,7 +64,7 @@ def selection(argnums: int | Sequence[int] | None, wrt: Any) -> Selection:
     """``argnums`` as in JAX, or names: ``"a b"``, ``["a", "b"]``, SymPy symbols."""
     if wrt is not None:
         if argnums is not None:
-            raise TypeError("give argnums or wrt, not both")
+            raise error(TypeError, "give argnums or wrt, not both")
         if isinstance(wrt, str):
             names = tuple(wrt.replace(",", " ").split())
             single = len(names) == 1
@@ -73,16 +73,17 @@ def selection(argnums: int | Sequence[int] | None, wrt: Any) -> Selection:
         else:
             names, single = (str(wrt),), True
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"wrt={wrt!r} names no argument, or one twice")
+            raise error(ValueError, f"wrt={wrt!r} names no argument, or one twice")
         return Selection(names=names, single=single)
     if argnums is None:
         argnums = 0
-    if isinstance(argnums, (bool, np.bool_)) or not isinstance(argnums, (int, np.integer, list, tuple)):
-        raise TypeError(f"argnums is an integer or a tuple of integers, not {argnums!r}")
+    several = argnums if isinstance(argnums, (list, tuple)) else (argnums,)
+    if any(isinstance(a, (bool, np.bool_)) or not isinstance(a, (int, np.integer)) for a in several):
+        raise error(TypeError, f"argnums is an integer or a tuple of integers, not {argnums!r}; names go to wrt=")
     if isinstance(argnums, (int, np.integer)):
         return Selection((int(argnums),))
     if not argnums or len(set(argnums)) < len(argnums):
-        raise ValueError(f"argnums={argnums!r} names no argument, or one twice")
+        raise error(ValueError, f"argnums={argnums!r} names no argument, or one twice")
     return Selection(tuple(int(a) for a in argnums), single=False)
 
 
@@ -95,3 +96,15 @@ def parameter_names(fun: Callable[..., Any]) -> list[str]:
 
 def function_name(fun: Callable[..., Any]) -> str:
     return getattr(fun, "__name__", type(fun).__name__)
+
+
+def check_call(fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Arguments that do not fit the function are an error of the caller's."""
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as problem:
+        raise error(TypeError, f"{function_name(fun)}{signature}: {problem}") from None

@@ -19,7 +19,7 @@ from .graph.node import Graph, Node, constant, make
 from .graph.op import Input, Iota, Stop, Type
 from .graph.where import error, of_function
 from .inner import UNROLLED, Inner, stack, trace_inner
-from .selection import Selection, function_name
+from .selection import Selection, check_call, function_name
 from .simplify.pipeline import simplify
 
 
@@ -373,6 +373,7 @@ def push_forward(
     """(value, tangent, aux) of ``fun(*primals)`` for tangents of the primals."""
     _check_sequence(primals, "primals", "jvp")
     _check_sequence(tangents, "tangents", "jvp")
+    check_call(fun, primals, {})
     inner = trace_inner(fun, primals, {}, tuple(range(len(primals))), has_aux=has_aux, what="jvp")
     given = tree.flatten_as(tree.structure(tuple(primals)), tuple(tangents), "tangents")
     seeds = _check_types(given, inner.args[: len(inner.leaves)], "tangents", tree.paths(tuple(primals)))
@@ -393,6 +394,7 @@ def push_forward(
 
 def pull_back(fun: Callable[..., Any], primals: Sequence[Any], cotangents: Any) -> tuple[Any, ...]:
     """The cotangents of the primals for a cotangent of ``fun(*primals)``."""
+    check_call(fun, primals, {})
     inner = trace_inner(fun, primals, {}, tuple(range(len(primals))), has_aux=False, what="vjp")
     outputs = inner.graph.outputs
     given = tree.flatten_as(inner.out, cotangents, "the cotangent")
@@ -459,6 +461,15 @@ def elementwise_derivatives(
     _check_inexact(fun, inner)
     _check_real(fun, inner.inputs, "elementwise_grad takes real arguments of {name}, not {dtype}; use vmap of grad")
     output = inner.graph.outputs[0]
+    for node, leaf in zip(inner.inputs, inner.graph.names, strict=False):
+        rest = output.shape[-len(node.shape) :] if node.shape else ()
+        if len(rest) != len(node.shape) or any(a not in (b, 1) for a, b in zip(node.shape, rest, strict=True)):
+            raise error(
+                TypeError,
+                f"elementwise_grad needs a function that computes element by element, but {function_name(fun)} makes"
+                f" {show(output.shape)} of {leaf}, which is {show(node.shape)}; use jacobian, or vmap of grad",
+                of_function(fun),
+            )
     count = len(inner.leaves)
     rows: list[list[Node | None]] = [
         [constant(1, node.dtype) if j == k else None for k in range(count)] for j, node in enumerate(inner.inputs)

@@ -13,6 +13,7 @@ from .graph.node import Graph, Node, make
 from .graph.op import Input, Type
 from .graph.trace import Traced, trace_flat
 from .graph.where import error
+from .selection import parameter_names
 from .simplify.pipeline import simplify
 
 
@@ -22,7 +23,12 @@ def vectorise(
     """``fun`` over a new axis of its arguments (keyword arguments along axis 0), as in ``jax.vmap``."""
     leaves, spec = tree.flatten((tuple(args), kwargs))
     axes = _spread_axes(in_axes, tuple(args), "in_axes") + [0] * (len(leaves) - len(tree.leaves(tuple(args))))
-    paths = tree.paths(spec)
+    names = parameter_names(fun)
+    paths = [
+        path
+        for i, value in enumerate(args)
+        for path in tree.paths(value, names[i] if i < len(names) else f"argument {i}")
+    ] + [path for key in sorted(kwargs) for path in tree.paths(kwargs[key], key)]
     nodes = [as_node(v) for v in leaves]
     size: Dim | None = None
     mapped: list[Node | None] = []
@@ -33,13 +39,13 @@ def vectorise(
         rank = len(node.shape)
         if not -rank <= axis < rank:
             raise error(
-                ValueError, f"vmap: axis {axis} of argument {path}, which has shape {show(node.shape)}"
+                ValueError, f"vmap: there is no axis {axis} in {path}, which has shape {show(node.shape)}"
             )
         axis %= rank
         own = node.shape[axis]
         if size is not None and own != size:
             raise error(
-                ValueError, f"vmap: the mapped axes have different sizes, {size} and {own} (argument {path})"
+                ValueError, f"vmap: the mapped axes have different sizes, {size} and {own} ({path})"
             )
         size = own
         mapped.append(express.transpose(node, (axis, *[i for i in range(rank) if i != axis])))

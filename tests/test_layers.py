@@ -31,8 +31,8 @@ ORDER = {
     "graph": """
         collector dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
         linalg linear transpose structured squares differentiate indexing operations array ufuncs
-        creation shapes arrange products reductions numeric samples matrices subscript functions trace control
-        evaluate algebra syntax batch sparsity
+        creation shapes arrange products reductions numeric samples matrices subscript functions randomness trace
+        control evaluate algebra syntax batch sparsity
         """,
     "simplify": """
         pattern rewrite known views bodies exact real stable monomial products normal small elements scalarize cas binding pipeline
@@ -41,7 +41,7 @@ ORDER = {
         vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath
         ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule pieces
         nests serial structured lower sections verify signature native cache threads_text threads externs llvm_builder
-        llvm_vecmath llvm_memory llvm_outline llvm_primitives llvm_expressions to_llvm
+        llvm_vecmath llvm_memory llvm_primitives llvm_reductions llvm_expressions llvm_outline to_llvm
         c_text c_builder c_runtime c_primitives c_usage c_lanes c_expressions to_c
         to_cuda to_numpy to_sympy to_latex foreign capi entry_prelude entry
         tiers kernel function aot

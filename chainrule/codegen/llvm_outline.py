@@ -18,13 +18,14 @@ from typing import Final
 
 from . import ir
 from .ir import Block, Name
-from .llvm_builder import Code, Module, quoted
+from .llvm_builder import SCALAR, Code, Module, quoted
+from .llvm_expressions import Expressions
 from .llvm_memory import Buffer, Value
 from .threads import PARALLEL
 from .workspace import ALIGNMENT, ITEM_SIZE, layout
 
 __all__ = [
-    "FEWEST", "MOST_PLACES", "Accumulator", "Captured", "captured_names", "private_scratch", "threaded_loop",
+    "FEWEST", "MOST_PLACES", "Accumulator", "Captured", "capture", "private_scratch", "threaded_loop",
 ]  # fmt: skip
 
 FEWEST: Final = 4
@@ -72,6 +73,30 @@ def captured_names(block: Block, bound: Iterable[Name] = ()) -> tuple[tuple[Name
                 elif isinstance(expr, ir.Load):
                     buffers[expr.buffer] = None
     return tuple(n for n in values if n not in inside), tuple(n for n in buffers if n not in inside)
+
+
+def capture(
+    outside: Expressions, part: Expressions, kernel: ir.Kernel, block: Block, bound: Iterable[Name] = ()
+) -> list[Captured]:
+    """What a block reads from outside becomes known in the part; numbers need no parameter."""
+    captured = []
+    values, buffers = captured_names(block, bound)
+    read_only = {p.name for p in kernel.parameters if p.kind == "array"}
+    part.sincos = outside.sincos
+    for name in values:
+        variable = outside.variables.get(name)
+        value = outside.values[name] if variable is None else outside.read(variable)
+        if not value.is_constant:
+            parameter = f"%{quoted(name)}"
+            captured.append(Captured(SCALAR[value.dtype], parameter, value.text))
+            value = Value(parameter, value.dtype)
+        part.values[name] = value
+    for name in buffers:
+        buffer, parameter = outside.buffers[name], f"%{quoted(name)}"
+        kind = "ptr noalias readonly" if name in read_only else "ptr noalias"
+        captured.append(Captured(kind, parameter, buffer.pointer))
+        part.buffers[name] = buffer._replace(pointer=parameter)
+    return captured
 
 
 def private_scratch(code: Code, block: Block) -> dict[Name, Buffer] | None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import llvmlite.binding as llvm
 
 __all__ = [
-    "LEVELS", "PASSES", "CompileError", "Module", "compile_module", "define_symbols", "emit", "load", "target",
+    "LEVELS", "PASSES", "CompileError", "Module", "assembly", "compile_module", "define_symbols", "emit", "load",
+    "target",
 ]  # fmt: skip
 
 LEVELS: Final = (0, 1, 2, 3)
@@ -96,19 +97,35 @@ def emit(ir_text: str, level: int, inline: bool = False) -> bytes:
     ``inline``: at level 0, functions marked so are inlined all the same: right for much small glue that runs in
     nanoseconds, wrong for vector code, which level 0 would spill.
     """
+    with _lock, closing(_llvm().create_context()) as context, closing(_parsed(ir_text, context)) as module:
+        object_code: bytes = _optimised(module, level, inline).emit_object(module)
+        return object_code
+
+
+def assembly(ir_text: str, level: int) -> str:
+    """What `emit` makes of LLVM text, as assembler text to be read.
+
+    >>> "ret" in assembly("define i64 @answer() { ret i64 42 }", level=1)
+    True
+    """
+    with _lock, closing(_llvm().create_context()) as context, closing(_parsed(ir_text, context)) as module:
+        text: str = _optimised(module, level).emit_assembly(module)
+        return text
+
+
+def _optimised(module: llvm.ModuleRef, level: int, inline: bool = False) -> llvm.TargetMachine:
+    """Runs the passes of a level over a module; the machine that makes code of it."""
     if level not in LEVELS:
         raise ValueError(f"optimisation level {level!r}: choose one of 0, 1, 2, 3")
-    with _lock, closing(_llvm().create_context()) as context, closing(_parsed(ir_text, context)) as module:
-        machine = _target_machine(level)
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        _require_symbols(module)
-        if level > 1:
-            _optimise(module, machine, level)
-        elif level == 1 or inline:
-            _tidy(module, machine, level)
-        object_code: bytes = machine.emit_object(module)
-        return object_code
+    machine = _target_machine(level)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    _require_symbols(module)
+    if level > 1:
+        _optimise(module, machine, level)
+    elif level == 1 or inline:
+        _tidy(module, machine, level)
+    return machine
 
 
 def load(object_code: bytes) -> Module:

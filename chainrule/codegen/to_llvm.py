@@ -13,12 +13,13 @@ from typing import Final, assert_never
 
 from . import ir
 from .divergence import divergence
-from .ir import Block, DTypeName, Name, Stmt
-from .llvm_builder import MEMORY, SCALAR, Code, Module, constant, is_float, quoted, type_of
+from .ir import Block, Name, Stmt
+from .llvm_builder import MEMORY, SCALAR, Code, Module, constant, quoted, type_of
 from .llvm_expressions import Expressions, Lanes, Loop, Variable, both_sin_and_cos
 from .llvm_memory import Buffer, Value, store_lanes, store_one
-from .llvm_outline import MOST_PLACES, Accumulator, Captured, captured_names, private_scratch, threaded_loop
-from .llvm_primitives import apply, fused_multiply_add, select
+from .llvm_outline import MOST_PLACES, Accumulator, Captured, capture, private_scratch, threaded_loop
+from .llvm_primitives import fused_multiply_add, select
+from .llvm_reductions import combined, neutral, tree
 from .workspace import layout
 
 LARGE: Final = 4000
@@ -51,31 +52,6 @@ def suggested_level(kernel: ir.Kernel) -> int:
         size += 1
         in_order = in_order or isinstance(stmt, ir.While) or (isinstance(stmt, ir.For) and stmt.kind == "serial")
     return 2 if in_order and size <= LARGE else 1
-
-
-_COMBINE: Final = {
-    "sum": "add",
-    "prod": "mul",
-    "min": "minimum",
-    "max": "maximum",
-    "any": "logical_or",
-    "all": "logical_and",
-}
-
-
-def _neutral(kind: str, dtype: DTypeName) -> float:
-    """What a reduction starts from in each lane; −0.0, not 0.0, leaves every float as it is."""
-    match kind:
-        case "sum":
-            return -0.0 if is_float(dtype) else 0
-        case "prod" | "all":
-            return 1
-        case "any":
-            return 0
-    if is_float(dtype):
-        return float("inf") if kind == "min" else float("-inf")
-    bits = 63 if dtype == "int64" else 31
-    return (1 << bits) - 1 if kind == "min" else -(1 << bits)
 
 
 class _Emitter(Expressions):
@@ -202,14 +178,11 @@ class _Emitter(Expressions):
         if factors:
             after = fused_multiply_add(self.code, operands[0], operands[1], before, variable.dtype, lanes)
         else:
-            after = self._combined(kind, before, operands[0], variable.dtype, lanes)
+            after = combined(self.code, kind, before, operands[0], variable.dtype, lanes)
         mask = self.narrowed(guard) if lanes > 1 else guard.text if guard is not None else None
         if mask is not None:
             after = select(self.code, mask, after, before, variable.dtype, lanes)
         self.write(variable, after)
-
-    def _combined(self, kind: str, a: str, b: str, dtype: DTypeName, lanes: int) -> str:
-        return apply(self.code, _COMBINE[kind], [a, b], [dtype, dtype], dtype, lanes)
 
     def _store(self, stmt: ir.Store) -> None:
         buffer, index, value = self.buffers[stmt.buffer], self.value(stmt.index), self.value(stmt.value)
@@ -394,7 +367,7 @@ class _Emitter(Expressions):
             return
         part.buffers.update(scratch)
         accumulators = [self._accumulator(part, k, r) for k, r in enumerate(stmt.reductions)]
-        captured = self._capture(part, stmt.body, (stmt.index, *(r.name for r in stmt.reductions)))
+        captured = capture(self, part, self.kernel, stmt.body, (stmt.index, *(r.name for r in stmt.reductions)))
         name = f"{self.kernel.name}.{len(self.parts)}"
         part._serial_loop(stmt, "%first.", Value("%last.", "int64"))
         places = [f"ptr %acc.{k}" for k in range(len(accumulators))]
@@ -404,7 +377,7 @@ class _Emitter(Expressions):
     def _section(self, stmt: ir.Section) -> None:
         """A function of its own."""
         part = _Emitter(self.kernel, self.code.module, self.parts, self.threads)
-        captured = self._capture(part, stmt.body, ())
+        captured = capture(self, part, self.kernel, stmt.body)
         part._block(stmt.body, "")
         name = f"{self.kernel.name}.{len(self.parts)}"
         self._add_part(part, name, _parameters(captured))
@@ -414,31 +387,11 @@ class _Emitter(Expressions):
         kind, dtype = reduction.kind, reduction.dtype
 
         def combine(code: Code, a: str, b: str) -> str:
-            return apply(code, _COMBINE[kind], [a, b], [dtype, dtype], dtype, 1)
+            return combined(code, kind, a, b, dtype, 1)
 
         part.variables[reduction.name] = Variable(f"%acc.{number}", dtype)
-        neutral = constant(_neutral(kind, dtype), dtype)
-        return Accumulator(type_of(dtype, 1), self.variables[reduction.name].address, neutral, combine)
-
-    def _capture(self, part: _Emitter, block: Block, bound: tuple[Name, ...]) -> list[Captured]:
-        """What a block reads from outside becomes known in the part; numbers need no parameter."""
-        captured = []
-        values, buffers = captured_names(block, bound)
-        read_only = {p.name for p in self.kernel.parameters if p.kind == "array"}
-        part.sincos = self.sincos
-        for name in values:
-            value = self._leaf(ir.Var(name, "float64"))
-            if not value.is_constant:
-                parameter = f"%{quoted(name)}"
-                captured.append(Captured(SCALAR[value.dtype], parameter, value.text))
-                value = Value(parameter, value.dtype)
-            part.values[name] = value
-        for name in buffers:
-            buffer, parameter = self.buffers[name], f"%{quoted(name)}"
-            kind = "ptr noalias readonly" if name in read_only else "ptr noalias"
-            captured.append(Captured(kind, parameter, buffer.pointer))
-            part.buffers[name] = buffer._replace(pointer=parameter)
-        return captured
+        start = constant(neutral(kind, dtype), dtype)
+        return Accumulator(type_of(dtype, 1), self.variables[reduction.name].address, start, combine)
 
     def _add_part(self, part: _Emitter, name: str, parameters: list[str]) -> None:
         part.code.do("ret void")
@@ -466,9 +419,9 @@ class _Emitter(Expressions):
         self.lanes = None
         for reduction, (outer, inner) in zip(stmt.reductions, accumulators, strict=True):
             self.variables[reduction.name] = outer
-            total = self._tree(reduction, self.read(inner).text, width)
+            total = tree(self.code, reduction, self.read(inner).text, width)
             before = self.read(outer).text
-            self.write(outer, self._combined(reduction.kind, before, total, reduction.dtype, 1))
+            self.write(outer, combined(self.code, reduction.kind, before, total, reduction.dtype, 1))
 
     def _accumulators(self, stmt: ir.For, width: int) -> list[tuple[Variable, Variable]]:
         """For each reduction of a ``lanes`` loop the variable and the one that has a value for each lane."""
@@ -477,7 +430,7 @@ class _Emitter(Expressions):
             self.reductions[reduction.name] = reduction.kind
             outer = self.variables[reduction.name]
             inner = self.declare(reduction.name, reduction.dtype, width)
-            start = constant(_neutral(reduction.kind, reduction.dtype), reduction.dtype, width)
+            start = constant(neutral(reduction.kind, reduction.dtype), reduction.dtype, width)
             self.write(inner, start)
             pairs.append((outer, inner))
         return pairs
@@ -512,26 +465,6 @@ class _Emitter(Expressions):
         self.lanes.mask = self.lanes.step_mask = mask
         self.values[stmt.index] = Value(index, "int64", 1, 1)
         self._block(stmt.body, "")
-
-    def _tree(self, reduction: ir.Reduction, vector: str, width: int) -> str:
-        """All lanes combined: lane k with lane k + width/2, again and again."""
-        dtype = reduction.dtype
-        while width > 1:
-            half = width // 2
-            halves = []
-            for first in (0, half):
-                places = ", ".join(f"i32 {lane}" for lane in range(first, first + half))
-                halves.append(
-                    self.code.let(
-                        f"shufflevector {type_of(dtype, width)} {vector}, {type_of(dtype, width)} poison, "
-                        f"<{half} x i32> <{places}>"
-                    )
-                    if half > 1
-                    else self.code.let(f"extractelement {type_of(dtype, width)} {vector}, i32 {first}")
-                )
-            vector = self._combined(reduction.kind, halves[0], halves[1], dtype, half)
-            width = half
-        return vector
 
 
 def _parameters(captured: list[Captured]) -> list[str]:

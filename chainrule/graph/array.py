@@ -61,7 +61,6 @@ class Array(Operations):
 
     __slots__ = ("_frozen", "_node", "_scope")
     __array_priority__ = 1000
-    __hash__ = None  # type: ignore[assignment]  # == is elementwise
 
     _node: Node
     _scope: Scope
@@ -166,7 +165,35 @@ class Array(Operations):
             " chainrule.numpy.zeros, and call functions of NumPy, chainrule.numpy or chainrule.scipy",
         )
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if not name.startswith("_") and hasattr(np.ndarray, name):
+            raise error(AttributeError, f"a traced array has no .{name}; is there a function np.{name}(x) for it?")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __format__(self, spec: str) -> str:
+        if spec:
+            self._refuse("a format for a traced value", "it is no number yet; print what the function returns")
+        return repr(self)
+
+    def __hash__(self) -> int:
+        self._refuse("a traced value in a set or as a dictionary's key", "use what is known while tracing, as x.shape")
+
+    def __reduce__(self) -> NoReturn:
+        self._refuse("pickling a traced value", "return it from the function, and pickle the result")
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        rounded = call("round", self, ndigits or 0)
+        return rounded.astype(int) if ndigits is None else rounded
+
     def _refuse(self, what: str, instead: str) -> NoReturn:
+        if not self._scope.alive:
+            enter(self, _current.get())
         raise error(TypeError, f"{what} ({self!r}); {instead}")
 
     def _in_place(self, value: Array) -> Array:

@@ -7,6 +7,7 @@ What a body reads of the functions around it becomes an operand. Outside a trace
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,9 +22,9 @@ from .dim import Dim, Size
 from .dtype import BOOL, INT64, DType, promote
 from .node import Graph, Node, constant, make, rebuild, results
 from .op import Cond, Input, Loop, Type
-from .scope import current
+from .scope import current, element_type
 from .trace import Traced, trace_flat
-from .where import error
+from .where import error, of_function
 
 PyTree = Any
 _INDEX: Final = Type((), INT64)
@@ -98,6 +99,12 @@ def _unpack(node: Node, structure: tree.TreeDef) -> PyTree:
     return tree.unflatten(structure, [wrap(n) for n in results(node)])
 
 
+def _check_functions(what: str, *functions: Any) -> None:
+    for function in functions:
+        if not callable(function):
+            raise error(TypeError, f"{what} takes functions, not {function!r:.60}; a constant is lambda: value")
+
+
 # --- branches -----------------------------------------------------------------------------------------------
 
 
@@ -110,12 +117,13 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     >>> cond(2 > 1, lambda x: x + 1, lambda x: x - 1, 10)
     11
     """
-    if not isinstance(pred, Array):
+    _check_functions("cond", true_fun, false_fun)
+    if not isinstance(pred, Array) and np.ndim(pred) == 0:
         return true_fun(*operands) if pred else false_fun(*operands)
-    if pred.shape:
+    if np.shape(pred):
         raise error(
             TypeError,
-            f"cond takes one truth value, not an array of shape {dims.show(pred.shape)}; np.where chooses"
+            f"cond takes one truth value, not an array of shape {dims.show(np.shape(pred))}; np.where chooses"
             f" elementwise,"
             " np.all and np.any make one of many",
         )
@@ -132,8 +140,9 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     functions = list(branches)
     if not functions:
         raise error(ValueError, "switch needs a branch")
+    _check_functions("switch", *functions)
     if not isinstance(index, Array):
-        return functions[min(max(int(index), 0), len(functions) - 1)](*operands)
+        return functions[min(max(_whole(index, "the index of switch"), 0), len(functions) - 1)](*operands)
     if index.shape or index.dtype.kind not in "bi":
         raise error(TypeError, f"switch takes one integer, not {index!r}")
     if len(functions) == 1:
@@ -195,6 +204,7 @@ def scan(
     >>> scan(lambda s, x: (s + x, s), 0.0, np.array([1.0, 2.0, 3.0]))
     (np.float64(6.0), array([0., 1., 3.]))
     """
+    _check_functions("scan", f)
     if current() is None:
         return _scan_now(f, init, xs, length, reverse)
     pieces, piece_tree = tree.flatten(xs)
@@ -203,10 +213,7 @@ def scan(
     slices = [Type(n.shape[1:], n.dtype) for n in scanned]
 
     def call(carry: Any, index: Array, parts: Sequence[Array]) -> tuple[Any, Any]:
-        result = f(carry, tree.unflatten(piece_tree, parts))
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise error(TypeError, "the function of scan returns a pair: (carry, y)")
-        return result
+        return _pair(f(carry, tree.unflatten(piece_tree, parts)), f)
 
     return _counted(f, call, init, scanned, slices, count, lift.size_value(count), reverse)
 
@@ -217,6 +224,7 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
     >>> map(lambda x: x**2, np.arange(3.0))
     array([0., 1., 4.])
     """
+    _check_functions("map", f)
     if current() is None:
         return _scan_now(lambda _, x: (None, f(x)), None, xs, None, False)[1]
     pieces, piece_tree = tree.flatten(xs)
@@ -236,9 +244,10 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
     >>> fori_loop(1, 4, lambda i, product: product * i, 1)
     6
     """
+    _check_functions("fori_loop", body_fun)
     if current() is None:
         value = _own(init_val)
-        for i in range(int(lower), int(upper)):
+        for i in range(_whole(lower, "a loop bound"), _whole(upper, "a loop bound")):
             value = body_fun(i, value)
         return value
     known = all(isinstance(b, (int, np.integer, Size)) for b in (lower, upper))
@@ -274,6 +283,7 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     >>> while_loop(lambda x: x < 100, lambda x: 2*x, 1)
     128
     """
+    _check_functions("while_loop", cond_fun, body_fun)
     if current() is None:
         value = _own(init_val)
         while cond_fun(value):
@@ -408,20 +418,49 @@ def _own(init: Any) -> Any:
     return tree.map(lambda v: v.copy() if isinstance(v, np.ndarray) else v, init)
 
 
+def _whole(value: Any, what: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise error(TypeError, f"{what} is one integer, not {value!r}") from None
+
+
+def _pair(result: Any, f: Callable[..., Any]) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise error(TypeError, f"the function of scan returns a pair, (carry, y), not {result!r:.60}", of_function(f))
+    return result
+
+
+def _empty(f: Callable[..., Any], carry: Any, pieces: Sequence[Any], structure: tree.TreeDef) -> Any:
+    """The y of a scan over nothing: arrays of the types that the body would have given."""
+    leaves, carry_tree = tree.flatten(carry)
+    starts = [np.asarray(leaf) for leaf in leaves]
+    rows = [Type(a.shape, element_type(a)) for a in starts] + [Type(a.shape[1:], element_type(a)) for a in pieces]
+
+    def flat(*arrays: Array) -> Any:
+        start = tree.unflatten(carry_tree, arrays[: len(starts)])
+        return _pair(f(start, tree.unflatten(structure, arrays[len(starts) :])), f)[1]
+
+    flat.__wrapped__ = f  # type: ignore[attr-defined]
+    found = trace_flat(flat, rows)
+    return tree.unflatten(found.tree, [np.zeros((0, *o.shape), o.dtype) for o in found.graph.outputs])
+
+
 def _scan_now(f: Callable[..., Any], init: Any, xs: Any, length: Any, reverse: bool) -> tuple[Any, Any]:
     pieces, structure = tree.flatten(xs)
     arrays = [np.asarray(p) for p in pieces]
-    lengths = {a.shape[0] for a in arrays if a.ndim} | ({int(length)} if length is not None else set())
+    lengths = {a.shape[0] for a in arrays if a.ndim} | ({as_size(length)} if length is not None else set())
     if len(lengths) != 1 or any(not a.ndim for a in arrays):
-        raise error(ValueError, f"scan and map go along first axes of one length, not {sorted(lengths)}")
+        shown = f"not {sorted(lengths)}" if len(lengths) > 1 else "and there is none: give xs arrays, or length="
+        raise error(ValueError, f"scan and map go along first axes of one length, {shown}")
     count = lengths.pop()
     carry = _own(init)
     found: list[Any] = []
     for i in reversed(range(count)) if reverse else range(count):
-        carry, y = f(carry, tree.unflatten(structure, [a[i] for a in arrays]))
+        carry, y = _pair(f(carry, tree.unflatten(structure, [a[i] for a in arrays])), f)
         found.append(y)
     if reverse:
         found.reverse()
     if not found:
-        return carry, None
+        return carry, _empty(f, carry, arrays, structure)
     return carry, tree.map(lambda *rows: np.stack(rows), found[0], *found[1:])

@@ -6,6 +6,7 @@ Sizes may be symbolic. All of these give Arrays of the current trace.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,10 @@ from .where import error
 
 def as_shape(shape: Any) -> Shape:
     """A shape from a size or a sequence of them."""
-    if isinstance(shape, (int, np.integer, Size)):
-        shape = (shape,)
     if isinstance(shape, Array):
         raise error(TypeError, "a shape is made of known sizes, not of traced values")
+    if not isinstance(shape, (tuple, list, np.ndarray)):
+        shape = (shape,)
     return tuple(as_size(d) for d in shape)
 
 
@@ -46,9 +47,12 @@ def as_size(size: Any) -> Dim:
         return size
     if isinstance(size, Array):
         raise error(TypeError, f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known")
-    found: int = size.__index__()
+    try:
+        found = operator.index(size)
+    except TypeError:
+        raise error(TypeError, f"a size is a whole number, not {size!r}") from None
     if found < 0:
-        raise error(ValueError, "negative dimensions are not allowed")
+        raise error(ValueError, f"a size is not negative, but this is {found}")
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal, Protocol, assert_never, final
+from typing import Any, Final, Literal, Protocol, assert_never, final
 
 import numpy as np
 
@@ -319,7 +319,10 @@ class _Interpreter:
                 return self.reduce(kind, axes, x[0], node.dtype)
             case Cumulative(kind, axis, reverse):
                 along = np.flip(x[0], axis) if reverse else x[0]
-                running = _ACCUMULATORS[kind].accumulate(along, axis=axis)
+                step = _ACCUMULATORS[kind]
+                if along.dtype == object and kind in _EXTREMES:
+                    step = _propagating(_EXTREMES[kind])
+                running = step.accumulate(along, axis=axis)
                 return np.flip(running, axis) if reverse else running
             case Broadcast(shape, axes):
                 full = self.shape(shape)
@@ -385,6 +388,10 @@ class _Interpreter:
                 return np.add.reduce(x, axes, dtype=x.dtype)
             case "prod":
                 return np.multiply.reduce(x, axes, dtype=x.dtype)
+            case "min" | "max" if x.dtype == object:
+                for axis in sorted(axes, reverse=True):
+                    x = _propagating(_EXTREMES[kind]).reduce(x, axis=axis)
+                return x
             case "min":
                 return np.min(x, axes)
             case "max":
@@ -440,6 +447,15 @@ class _Interpreter:
 _ACCUMULATORS: dict[str, np.ufunc] = {
     "sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum,
 }  # fmt: skip
+
+
+_EXTREMES: Final = {"min": "minimum", "max": "maximum"}
+
+
+@cache
+def _propagating(name: str) -> Any:
+    """Minimum or maximum of objects, of which one that is NaN wins: NumPy's own depend on the order."""
+    return np.frompyfunc(getattr(mpmath_namespace(), name), 2, 1)
 
 
 def _several(node: Node, values: list[Value]) -> Value:

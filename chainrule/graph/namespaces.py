@@ -106,6 +106,8 @@ def mpmath_namespace() -> SimpleNamespace:
                 value = function(*x)
             except (ZeroDivisionError, ValueError):  # mpmath's words for a pole
                 return mp.nan if at_pole is None else at_pole(*x)
+            except OverflowError:  # exponents too long for mpmath: the value is not known
+                return mp.nan
             return mp.nan if all(map(is_real, x)) and not is_real(value) else value
 
         return call

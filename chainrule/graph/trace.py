@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from . import dim as dims
-from . import tree
+from . import randomness, tree
 from .array import Array, argument, as_node
 from .dim import Dim
 from .dtype import canonical
@@ -19,7 +19,7 @@ from .functions import FUNCTIONS
 from .node import Graph, Node, make, rebuild
 from .op import Const, Input, Type
 from .scope import Scope, current, element_type, entered, outside
-from .where import error, is_of_user, of_function
+from .where import error, is_of_user, of_function, raised_at
 
 __all__ = ["FUNCTIONS", "Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat"]
 
@@ -49,11 +49,49 @@ def trace_flat(
     """The graph of ``function(*arrays)`` on arrays of these types; it may return any pytree of arrays and
     numbers.
 
+    Random numbers drawn from a global generator on the way are an error: they would be the same in every call.
+
     A trace inside a trace captures what it reads of the outer one: with ``hoist`` the largest values that
     do not depend on its own arguments (invariants of a loop), else just the outer values that it names (a
     branch computes only when it is taken).
     """
-    given = tuple(names)
+    if current() is not None:
+        return _trace(function, types, tuple(names), read_only, hoist)
+    before = randomness.state()
+    try:
+        found = _trace(function, types, tuple(names), read_only, hoist)
+    except RecursionError:
+        raise error(RecursionError, _ENDLESS, of_function(function)) from None
+    if randomness.drawn(before):  # maybe by another thread, or after np.random.seed: is it the same again?
+        _check_equal(found, _trace(function, types, tuple(names), read_only, hoist), function)
+    return found
+
+
+_ENDLESS: Final = (
+    "the traced function calls itself without end: a condition on traced values stops no recursion, for all branches"
+    " are traced; write cr.while_loop, or make what the depth depends on a static argument"
+)
+_FROZEN: Final = (
+    "random numbers are drawn while the function is traced, and would be the same in every later call; draw them before"
+    " and pass them as an argument"
+)
+
+
+def _check_equal(found: Traced, again: Traced, function: Callable[..., Any]) -> None:
+    """Two traces of a function that may have drawn random numbers: where they differ, it has."""
+    captures = zip(found.captures, again.captures, strict=False)
+    if found.graph == again.graph and all(a.tobytes() == b.tobytes() for a, b in captures):
+        return
+    known = set(again.graph.nodes)
+    whole = of_function(function)
+    places = [found.graph.provenance.get(n) for n in found.graph.nodes if n not in known]
+    inside = [w for w in places if w is not None and (whole is None or (w.path == whole.path and w.line >= whole.line))]
+    raise error(TypeError, _FROZEN, inside[0] if inside else whole)
+
+
+def _trace(
+    function: Callable[..., Any], types: Sequence[Type], given: tuple[str, ...], read_only: bool, hoist: bool
+) -> Traced:
     scope = Scope(function, tuple(types), given)
     with entered(scope):
         handles = [argument(node, scope, read_only) for node in scope.inputs]
@@ -62,7 +100,7 @@ def trace_flat(
             scope.provenance.update(dict.fromkeys(scope.inputs, where))
         result = _call(function, handles)
         leaves, structure = tree.flatten(result)
-        outputs = tuple([_output(leaf) for leaf in leaves])
+        outputs = tuple([_output(leaf, function) for leaf in leaves])
     if scope.parent is None:
         hidden = scope.hidden
         inputs = (*scope.types, *(Type(h.shape, h.dtype) for h in hidden))
@@ -83,17 +121,23 @@ def trace_flat(
 def _call(function: Callable[..., Any], handles: list[Array]) -> Any:
     try:
         return function(*handles)
-    except ValueError as problem:
-        if is_of_user(problem.__cause__):  # NumPy puts "setting an array element with a sequence" over our error
-            raise problem.__cause__ from None  # type: ignore[misc]
+    except (TypeError, ValueError) as problem:
+        hidden = problem.__cause__ or problem.__context__
+        if hidden is not None and is_of_user(hidden) and not is_of_user(problem):
+            raise hidden from None  # NumPy puts words about sequences over our error
+        if "sequence of integers" in str(problem):  # np.zeros(n): only the words are left
+            message = "a shape is made of known sizes, not of traced values; pass a static argument, or use x.shape"
+            raise error(TypeError, message, raised_at(problem)) from None
         raise
 
 
-def _output(leaf: Any) -> Node:
-    try:
-        return as_node(leaf)
-    except TypeError as problem:
-        raise error(TypeError, f"the traced function returns what is no array: {problem}") from None
+def _output(leaf: Any, function: Callable[..., Any]) -> Node:
+    known = isinstance(leaf, (Array, np.ndarray, np.generic, int, float, complex, dims.Size))
+    if not known and not hasattr(leaf, "__array__"):
+        shown = f"{type(leaf).__name__}: {leaf!r:.60}"
+        message = f"a traced function returns arrays, numbers and containers of them, not a {shown}"
+        raise error(TypeError, message, of_function(function))
+    return as_node(leaf)
 
 
 def _names(given: tuple[str, ...], arguments: int, captured: int) -> tuple[str, ...]:
@@ -138,17 +182,22 @@ def spec(*shape: Any, dtype: Any = "float64") -> Spec:
     >>> spec(), spec("n", 3), spec(10, dtype="int64")
     (spec(float64), spec(float64[n, 3]), spec(int64[10]))
     """
-    return Spec(Type(tuple(_dim(d) for d in shape), canonical(dtype)))
+    try:
+        element = canonical(dtype)
+    except TypeError as problem:
+        raise error(TypeError, str(problem)) from None
+    return Spec(Type(tuple(_dim(d) for d in shape), element))
 
 
 def _dim(size: Any) -> Dim:
-    if isinstance(size, str):
-        return dims.size(size)
     if isinstance(size, dims.Size):
         return size
-    if isinstance(size, (int, np.integer)) and size >= 0:
+    if isinstance(size, str) and size.isidentifier():
+        return dims.size(size)
+    if isinstance(size, (int, np.integer)) and not isinstance(size, bool) and size >= 0:
         return int(size)
-    raise error(TypeError, f"a size is a number or a name, not {size!r}")
+    kind = ValueError if isinstance(size, (str, int, np.integer)) else TypeError
+    raise error(kind, f"a size is a number that is not negative, or a name, not {size!r}")
 
 
 def type_of_argument(value: Any, path: str) -> Type:
@@ -171,6 +220,8 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     %0: float64 = const 2.0
     ...
     """
+    if not callable(function):
+        raise error(TypeError, f"trace takes a function, not {function!r:.60}")
     leaves, structure = tree.flatten((args, kwargs))
     paths = _paths(function, args, kwargs)
     types = [type_of_argument(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]

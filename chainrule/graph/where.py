@@ -125,6 +125,17 @@ def here() -> Where | None:
     return None if frame is None else Where(frame.f_code, frame.f_lasti)
 
 
+def raised_at(problem: BaseException) -> Where | None:
+    """The user's line that an exception was raised in."""
+    found = None
+    step = problem.__traceback__
+    while step is not None:
+        if not is_inside(step.tb_frame.f_code.co_filename):
+            found = Where(step.tb_frame.f_code, step.tb_lasti)
+        step = step.tb_next
+    return found
+
+
 def error(kind: type[E], message: str, where: Where | None = None) -> E:
     """An exception of type ``kind`` whose message ends with the user's line.
 

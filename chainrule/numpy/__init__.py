@@ -42,7 +42,11 @@ _CREATE = frozenset(
     ]
 )
 # What NumPy has and would compute wrongly, or not at all, inside a trace.
-_WITHOUT = {"random": "chainrule.random", "fft": "sums of exponentials", "vectorize": "chainrule.vmap"}
+_WITHOUT = {
+    "random": "np.random before the traced function, and pass the numbers as arguments",
+    "fft": "sums of exponentials",
+    "vectorize": "chainrule.vmap",
+}
 
 pi, e, inf, nan, newaxis, euler_gamma = _np.pi, _np.e, _np.inf, _np.nan, None, _np.euler_gamma
 

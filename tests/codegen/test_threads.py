@@ -284,7 +284,7 @@ TOTAL = ir.Reduction("total", "sum", "float64")
 def test_emitted_threads_give_the_bits_of_the_serial_text(n: int, number: int) -> None:
     threads.set_threads(number)
     place = iop("add", index("start"), index())
-    body = [
+    body: list[ir.Stmt] = [
         ir.Declare("s", ir.Literal(0, "float64")),
         lanes([ir.Accumulate("s", load("x", place))], [SUM], extent=index("length")),
         ir.Accumulate("total", var("s")),
@@ -306,17 +306,15 @@ def test_emitted_threads_give_the_bits_of_the_serial_text(n: int, number: int) -
 def test_scratch_memory_of_lanes_belongs_to_the_thread() -> None:
     threads.set_threads(4)
     place = iop("add", index("start"), index())
-    body = [
-        lanes(
-            [
-                ir.Alloc("w", "float64", 3),
-                ir.Store("w", integer(2), load("x", place)),
-                ir.Store("y", place, load("w", integer(2))),
-            ],
-            extent=index("length"),
-        )
-    ]
-    tested = kernel([array("x"), SIZE, result("y")], [in_pieces(list(body))], 3 * 8 * 8)
+    body = lanes(
+        [
+            ir.Alloc("w", "float64", 3),
+            ir.Store("w", integer(2), load("x", place)),
+            ir.Store("y", place, load("w", integer(2))),
+        ],
+        extent=index("length"),
+    )
+    tested = kernel([array("x"), SIZE, result("y")], [in_pieces([body])], 3 * 8 * 8)
     x = RNG.normal(size=5000)
     space = np.empty(1000)
     from ctypes import CFUNCTYPE, c_int64, c_void_p
