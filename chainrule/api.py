@@ -18,7 +18,7 @@ from .graph import tree
 from .graph.collector import paused
 from .graph.node import Graph
 from .graph.scope import current
-from .graph.trace import spec
+from .graph.trace import call_user, spec
 from .graph.trace import trace as trace_as_written
 from .graph.where import error, of_function
 from .selection import Selection, check_call, function_name, parameter_names, selection
@@ -285,7 +285,8 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         raise error(TypeError, f"has_aux: {function_name(fun)} must return a pair (value, auxiliary)", of_function(fun))
 
     def bare(*args: Any) -> Any:
-        return fun(*args)[0] if has_aux else fun(*args)
+        value = call_user(fun, *args)
+        return value[0] if has_aux else value
 
     bare.__wrapped__ = fun  # type: ignore[attr-defined]
 
@@ -371,6 +372,8 @@ def trace(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     %0: float64 = const 3.0
     %1: float64 = input x...
     """
+    _check_callable(fun, "trace")
+    check_call(fun, args, kwargs)
     with paused():
         graph = trace_as_written(fun, *args, **kwargs)
         return simplify(graph) if isinstance(fun, Function) else graph

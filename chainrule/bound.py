@@ -10,6 +10,8 @@ import numpy as np
 
 from .graph.array import Array
 from .graph.scope import Bound
+from .graph.trace import call_user
+from .graph.where import error
 from .selection import function_name
 
 
@@ -31,7 +33,7 @@ def with_arguments(
     except (TypeError, ValueError):  # some builtins have none
 
         def unchecked(*args: Any, **kwargs: Any) -> Any:
-            return fun(*args, **kwargs, **fixed)
+            return call_user(fun, *args, **kwargs, **fixed)
 
         return unchecked, None
     remaining, extra = _without(fun, signature, fixed)
@@ -40,7 +42,7 @@ def with_arguments(
         given = {**remaining.bind(*args, **kwargs).arguments, **fixed}
         whole = {name: given[name] for name in signature.parameters if name in given}
         bound = inspect.BoundArguments(signature, whole)
-        return fun(*bound.args, **bound.kwargs, **{name: fixed[name] for name in extra})
+        return call_user(fun, *bound.args, **bound.kwargs, **{name: fixed[name] for name in extra})
 
     program.__wrapped__ = fun  # type: ignore[attr-defined]
     return program, remaining
@@ -55,6 +57,6 @@ def _without(
     extra = [name for name in fixed if name not in parameters or parameters[name].kind not in named]
     if extra and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         shown = ", ".join(parameters)
-        raise TypeError(f"bind: {function_name(fun)}({shown}) has no parameter {extra[0]!r} that could be fixed")
+        raise error(TypeError, f"bind: {function_name(fun)}({shown}) has no parameter {extra[0]!r} that could be fixed")
     kept = [p for p in parameters.values() if p.name not in fixed or p.name in extra]
     return signature.replace(parameters=kept), extra

@@ -1,8 +1,8 @@
 """``Function``: what every transform returns. A callable that compiles itself for the types it meets.
 
-The first call with new types traces the program, simplifies the graph and compiles it. A call whose arguments are plain
-numbers and arrays then goes straight to native code; pytrees, keyword arguments and conversions take the slow path here.
-When a second shape comes, the sizes that changed become names, so that one kernel serves every length.
+The first call with new types traces the program, simplifies the graph and compiles it. A call whose arguments are
+plain numbers and arrays then goes straight to native code; pytrees, keyword arguments and conversions take the slow
+path here. When a second shape comes, the sizes that changed become names, so that one kernel serves every length.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .graph.evaluate import evaluate
 from .graph.node import Graph
 from .graph.op import Type
 from .graph.scope import Bound, current, element_type
-from .graph.trace import Traced, trace_flat
+from .graph.trace import Traced, call_user, trace_flat
 from .graph.where import error
 from .simplify.binding import precompute, split_sums
 from .simplify.pipeline import simplify
@@ -187,7 +187,7 @@ class Function(native.Function):
             case "ir":
                 return str(kernel.ir)
             case _:
-                raise ValueError(f"source is given as 'llvm', 'c' or 'ir', not {kind!r}")
+                raise error(ValueError, f"source is given as 'llvm', 'c' or 'ir', not {kind!r}")
 
     def cost(self) -> Cost:
         """Operations and latency of the graph that was used last."""
@@ -195,7 +195,7 @@ class Function(native.Function):
 
     def _used(self) -> Specialised:
         if self._latest is None:
-            raise ValueError(f"{self.__name__} has not been called yet, so it has no code")
+            raise error(ValueError, f"{self.__name__} has not been called yet, so it has no code")
         return self._latest
 
     def _symbol(self) -> str:
@@ -220,7 +220,7 @@ class Function(native.Function):
 
     def _dispatch(self, *args: Any, **kwargs: Any) -> Any:
         if current() is not None:
-            return self._program(*args, **kwargs)
+            return call_user(self._program, *args, **kwargs)
         leaves, spec, static, key = self._flatten(args, kwargs)
         types = tuple(_leaf_type(v) for v in leaves)
         used = self._find(types, spec, static, key, args, kwargs)
@@ -319,7 +319,7 @@ class Function(native.Function):
                     values[where] = value
                 else:
                     kwargs[where] = value
-            return self._program(*values, **kwargs)
+            return call_user(self._program, *values, **kwargs)
 
         program.__wrapped__ = self._program  # type: ignore[attr-defined]  # what it captured is looked for there
         traced: Traced = trace_flat(program, types, self._names(spec))

@@ -12,7 +12,7 @@ from .graph.array import Array, as_node, wrap
 from .graph.dtype import is_inexact
 from .graph.node import Graph, Node, make, rebuild
 from .graph.op import Concatenate, Input, Type
-from .graph.trace import Traced, trace_flat
+from .graph.trace import Traced, call_user, trace_flat
 from .graph.where import error, of_function
 from .selection import Chosen, function_name, parameter_names
 from .simplify.pipeline import simplify
@@ -96,7 +96,7 @@ def trace_inner(
                 positional[place] = value
             else:
                 named[place] = value
-        result = fun(*positional, **named)
+        result = call_user(fun, *positional, **named)
         if has_aux and (not isinstance(result, tuple) or len(result) != 2):
             message = f"has_aux: {function_name(fun)} must return a pair (value, auxiliary)"
             raise error(TypeError, message, of_function(fun))

@@ -11,7 +11,7 @@ from .graph import dim as dims
 from .graph import express, tree
 from .graph.array import Array, as_node, wrap
 from .graph.batch import batch, fully
-from .graph.differentiate import NotDifferentiable, jvp, loops_between, unit_seeds, vjp
+from .graph.differentiate import NotDifferentiable, jvp, loops_between, unit_seeds, value_and_vjp, vjp
 from .graph.dim import Dim, show
 from .graph.dtype import FLOAT64, is_complex, is_inexact, is_integer
 from .graph.express import NODES
@@ -44,9 +44,9 @@ def value_and_gradient(
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="grad", split=True)
     value = _scalar_result(fun, inner, holomorphic)
-    gradient = gradient_nodes(fun, inner, value)
-    arrays = inner.inline([*inner.graph.outputs, *inner.joined(gradient)])
-    outputs, parts = arrays[: len(inner.graph.outputs)], arrays[len(inner.graph.outputs) :]
+    values, gradient = gradient_nodes(fun, inner, value)
+    arrays = inner.inline([*values, *inner.joined(gradient)])
+    outputs, parts = arrays[: len(values)], arrays[len(values) :]
     result = tree.unflatten(inner.out, outputs)
     value_out, aux = result if has_aux else (result, None)
     return value_out, _as_asked(inner.spec, parts, select), aux
@@ -89,31 +89,33 @@ def _scalar_result(fun: Callable[..., Any], inner: Inner, holomorphic: bool) -> 
     return value
 
 
-def gradient_nodes(fun: Callable[..., Any], inner: Inner, value: Node) -> list[Node]:
-    """∂value/∂leaf for each selected leaf: reverse mode, or forward for one number and through loops."""
-    inputs = inner.inputs
+FEW = 3
+"""Through loops so many numbers are differentiated forward: nothing is stored, and no step is computed twice."""
+
+
+def gradient_nodes(fun: Callable[..., Any], inner: Inner, value: Node) -> tuple[list[Node], list[Node]]:
+    """(results, ∂value/∂leaf for each selected leaf), with loops in common.
+
+    Reverse mode, or forward for one number, and for a few through loops.
+    """
+    inputs, outputs = inner.inputs, list(inner.graph.outputs)
     try:
-        loops = loops_between([value], inputs)
+        count = _seed_count(inputs)
         single = len(inputs) == 1 and not inputs[0].shape
-        if loops or single:
-            return _forward_gradient(inner, value, loops)
-        back = vjp([value], inputs, [[constant(1, value.dtype)]])
+        if single or (count is not None and count <= FEW and loops_between([value], inputs)):
+            found, gradient = _forward_gradient(inner, value)
+            return [found if o is value else o for o in outputs], gradient
+        seeds: list[list[Node | None]] = [[None] for _ in outputs]
+        seeds[0] = [constant(1, value.dtype)]
+        outputs, back = value_and_vjp(outputs, inputs, seeds)
     except NotDifferentiable as problem:
         raise _blamed(fun, inner, problem) from None
-    return [express.zeros(i.type) if row[0] is None else row[0] for i, row in zip(inputs, back, strict=True)]
+    return outputs, [express.zeros(i.type) if row[0] is None else row[0] for i, row in zip(inputs, back, strict=True)]
 
 
-def _forward_gradient(inner: Inner, value: Node, loops: Sequence[Node]) -> list[Node]:
+def _forward_gradient(inner: Inner, value: Node) -> tuple[Node, list[Node]]:
+    """(value, gradient), all its numbers at once."""
     inputs = inner.inputs
-    for node in inputs:
-        if not all(isinstance(d, int) for d in node.shape):
-            where = inner.graph.provenance.get(loops[0])
-            raise error(
-                TypeError,
-                "reverse mode through a loop is not supported, and forward mode needs arrays of known size;"
-                " give the sizes as numbers",
-                where,
-            )
     rows: list[list[Node | None]] = []
     units = [unit_seeds(i.type) for i in inputs]
     for place, node in enumerate(inputs):
@@ -124,7 +126,7 @@ def _forward_gradient(inner: Inner, value: Node, loops: Sequence[Node]) -> list[
     for unit in units:
         rows.append([None] * start + list(unit) + [None] * (total - start - len(unit)))
         start += len(unit)
-    _, tangents = jvp([value], inputs, rows)
+    (found,), tangents = jvp([value], inputs, rows)
     flat = [express.zeros(value.type) if t is None else t for t in tangents[0]]
     result, start = [], 0
     for node, unit in zip(inputs, units, strict=True):
@@ -135,7 +137,7 @@ def _forward_gradient(inner: Inner, value: Node, loops: Sequence[Node]) -> list[
             part = [NODES.complex(a, -b) for a, b in zip(part[:half], part[half:], strict=True)]
         part = [express.cast(t, node.dtype) for t in part]
         result.append(part[0] if not node.shape else express.reshape(stack(part, 0), node.shape))
-    return result
+    return found, result
 
 
 # --- Jacobians ----------------------------------------------------------------------------------------------
@@ -180,14 +182,16 @@ def jacobian_reverse(
 def jacobian_cheapest(
     fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], select: Selection, *, has_aux: bool
 ) -> tuple[Any, Any, Any]:
-    """Forward or reverse, whichever needs fewer seeds; forward through loops and where sizes do not tell."""
+    """Forward or reverse, whichever is cheaper: by the number of seeds, forward where sizes do not tell."""
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     outputs = inner.graph.outputs[: inner.results]
     columns = _seed_count(inner.inputs)
     rows = _seed_count(outputs)
-    fewer = rows is not None and (columns is None or rows < columns)
-    use_rows = fewer and not loops_between(outputs, inner.inputs) and not any(is_complex(o.dtype) for o in outputs)
+    use_rows = rows is not None and (columns is None or rows < columns)
+    use_rows = use_rows and not any(is_complex(o.dtype) for o in outputs)
+    if use_rows and columns is not None and columns <= FEW:
+        use_rows = not loops_between(outputs, inner.inputs)
     use_rows = use_rows or any(is_complex(i.dtype) for i in inner.inputs)
     mode = jacobian_reverse if use_rows else jacobian_forward
     return mode(fun, args, kwargs, select, has_aux=has_aux)
@@ -324,9 +328,9 @@ def value_gradient_hessian(
     _check_real(
         fun, inner.inputs, "hessian takes real arguments of {name}, not {dtype}; give the real and imaginary parts"
     )
-    gradient = gradient_nodes(fun, inner, value)
+    results, gradient = gradient_nodes(fun, inner, value)
     slim = simplify(
-        Graph(inner.graph.inputs, [*inner.graph.outputs, *gradient], provenance=inner.graph.provenance),
+        Graph(inner.graph.inputs, [*results, *gradient], provenance=inner.graph.provenance),
         "fast",
     )
     outputs = list(slim.outputs[: len(inner.graph.outputs)])

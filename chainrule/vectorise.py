@@ -11,7 +11,7 @@ from .graph.batch import batch, fully
 from .graph.dim import Dim, show
 from .graph.node import Graph, Node, make
 from .graph.op import Input, Type
-from .graph.trace import Traced, trace_flat
+from .graph.trace import Traced, call_user, trace_flat
 from .graph.where import error
 from .selection import parameter_names
 from .simplify.pipeline import simplify
@@ -55,7 +55,7 @@ def vectorise(
 
     def body(*arrays: Array) -> Any:
         values, named = tree.unflatten(spec, arrays)
-        return fun(*values, **named)
+        return call_user(fun, *values, **named)
 
     body.__wrapped__ = fun  # type: ignore[attr-defined]
     traced: Traced = trace_flat(body, kinds, paths)

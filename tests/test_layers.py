@@ -30,15 +30,17 @@ PIPELINE = ("selection", "inner", "transform", "vectorise", "bound", "compiled",
 ORDER = {
     "graph": """
         collector dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
-        linalg linear transpose structured squares differentiate indexing operations array ufuncs
-        creation shapes arrange products reductions numeric samples matrices subscript functions randomness trace
-        control evaluate algebra syntax batch sparsity
+        linalg linear arguments transpose checkpoint cut adjoint structured squares differentiate
+        indexing operations array ufuncs creation shapes arrange products reductions numeric samples matrices subscript functions randomness trace
+        control evaluate algebra prepare convert blocks iteration branches loops routes
+        effects items syntax batch sparsity
         """,
     "simplify": """
-        pattern rewrite known views bodies exact real stable monomial products normal small elements scalarize cas binding pipeline
+        pattern rewrite known views bodies exact real stable monomial products normal horner small elements
+        scalarize cas binding pipeline
         """,
     "codegen": """
-        vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath
+        vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath vecmath_logs
         ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule pieces
         nests serial structured lower sections verify signature native cache threads_text threads externs llvm_builder
         llvm_vecmath llvm_memory llvm_primitives llvm_reductions llvm_expressions llvm_outline to_llvm
@@ -55,6 +57,8 @@ DEFERRED = {
     ("graph.linear", "graph.structured"): "loops and branches are linearised through their bodies",
     ("graph.transpose", "graph.structured"): "branches are transposed through their bodies",
     ("graph.structured", "graph.differentiate"): "the derivative of a loop differentiates its body",
+    ("graph.trace", "graph.syntax"): "what calls the user's functions rewrites their source where that is needed",
+    ("graph.adjoint", "graph.differentiate"): "and so does the loop that runs backwards",
 }
 
 

@@ -10,8 +10,10 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from . import vecmath_logs
 from .c_text import Text, binary, call, cast, constant, inverse, negative, select
 from .vecmath import FUNCTIONS, sincos
+from .vecmath_lanes import Float
 from .vecmath_polygamma import polygamma
 
 LONGEST: Final = 76
@@ -50,6 +52,8 @@ class COps:
     ``rare_functions``: where the slow paths go, by symbol. Without it they are left out: then ``masks`` are where they
     would have been taken.
     """
+
+    jumps = False
 
     def __init__(self, rare_functions: dict[str, Callable[..., Any]] | None) -> None:
         self.items: list[Item] = []
@@ -355,6 +359,22 @@ def elementary_of_lanes(name: str) -> str:
 {again}
     }}
 }}"""
+
+
+@functools.cache
+def of_logs(name: str) -> str:
+    """``cr_add_log``, which changes the three parts of a lane's sum of logarithms, or ``cr_total_of_logs``."""
+    ops = COps(None)
+    product, low, exponent = (Float(ops, _parameter(ops, p)) for p in ("p", "l", "k"))
+    if name == "total_of_logs":
+        lines, (value,) = body(ops.items, [vecmath_logs.total_of_logs(product, low, exponent).value])
+        return _function(f"CR_INLINE double cr_{name}", ["double p", "double l", "double k"], lines, value)
+    added = vecmath_logs.add_log(product, low, exponent, Float(ops, _parameter(ops, "x")))
+    lines, values = body(ops.items, [part.value for part in added])
+    places = ("product", "low", "exponent")
+    lines.insert(0, "const double p = *product, l = *low, k = *exponent;")
+    lines += [f"*{place} = {value};" for place, value in zip(places, values, strict=True)]
+    return _function(f"CR_INLINE void cr_{name}", [*(f"double *{p}" for p in places), "double x"], lines, None)
 
 
 def _function(head: str, parameters: Sequence[str], lines: Sequence[str], value: str | None) -> str:

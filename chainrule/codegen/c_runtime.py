@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .c_builder import SINCOS, elementary, elementary_of_lanes
+from .c_builder import SINCOS, elementary, elementary_of_lanes, of_logs
 from .ir import DTypeName
 
 PRELUDE: Final = """\
@@ -285,6 +285,15 @@ class Runtime:
             for function in ("sin", "cos") if name == SINCOS else (name,):
                 self.elementary(function, 1)
             self._functions[symbol] = elementary_of_lanes(name)
+        return symbol
+
+    def of_logs(self, name: str) -> str:
+        """The symbol of a function of `vecmath_logs`."""
+        symbol = f"cr_{name}"
+        if symbol not in self._functions:
+            text = of_logs(name)
+            self._bits(text)
+            self._functions[symbol] = text
         return symbol
 
     def _bits(self, text: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainrule.graph.dtype import is_float
+from chainrule.graph.dtype import FLOAT64, is_float
 from chainrule.graph.node import Graph, Node
 from chainrule.graph.op import Reduce, Scalar
 
-__all__ = ["Fused", "fused_products"]
+__all__ = ["Fused", "fused_products", "summed_logs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,7 @@ def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused], dict[Nod
 
     Third, the reductions that add up products nobody else reads, with the factors.
     """
-    uses: dict[Node, int] = {}
-    for node in graph.nodes:
-        for arg in node.args:
-            uses[arg] = uses.get(arg, 0) + 1
-    for node in graph.outputs:
-        uses[node] = uses.get(node, 0) + 1
+    uses = _uses(graph)
     absorbed: set[Node] = set()
     fused: dict[Node, Fused] = {}
     summed: dict[Node, tuple[Node, Node]] = {}
@@ -61,6 +56,30 @@ def fused_products(graph: Graph) -> tuple[set[Node], dict[Node, Fused], dict[Nod
             absorbed.add(product)
             break
     return absorbed, fused, summed
+
+
+def summed_logs(graph: Graph) -> set[Node]:
+    """The sums of logarithms that nobody else reads, which may be taken as logarithms of products."""
+    uses = _uses(graph)
+    return {
+        node for node in graph.nodes
+        if type(node.op) is Reduce and node.op.kind == "sum" and _is_log(node.args[0]) and uses[node.args[0]] == 1
+    }  # fmt: skip
+
+
+def _is_log(node: Node) -> bool:
+    op = node.op
+    return type(op) is Scalar and op.name == "log" and node.dtype == node.args[0].dtype == FLOAT64
+
+
+def _uses(graph: Graph) -> dict[Node, int]:
+    uses: dict[Node, int] = {}
+    for node in graph.nodes:
+        for arg in node.args:
+            uses[arg] = uses.get(arg, 0) + 1
+    for node in graph.outputs:
+        uses[node] = uses.get(node, 0) + 1
+    return uses
 
 
 def _factors(node: Node) -> tuple[Node, Node] | None:

@@ -47,7 +47,7 @@ from chainrule.graph.op import (
     Type,
 )  # fmt: skip
 
-from .fma import Fused, fused_products
+from .fma import Fused, fused_products, summed_logs
 
 __all__ = ["Group", "Plan", "Root", "Step", "contract_space", "is_array", "plan"]
 
@@ -128,6 +128,7 @@ class Plan:
     stored: set[Node]
     fused: dict[Node, Fused]
     summed: dict[Node, tuple[Node, Node]]  # sums of products, and the factors
+    logs: set[Node]  # sums of logarithms that may be logarithms of products
     scalars: list[list[Node]]
     steps: list[list[Step]]
     roots_left: dict[Node, int]  # stored node → how many roots have still to fill it
@@ -219,7 +220,7 @@ class _Planner:
                     stage = self.ready[node] if type(node.op) in (*ELEMENTWISE, *VIEWS) else self.after[node]
                     self.add(Root(node, node.shape, into=k), stage, groups, steps, roots)
                 seen.add(node)
-        return Plan(self.stored, fused, summed, scalars, steps, roots, self.ready, self.after)
+        return Plan(self.stored, fused, summed, summed_logs(self.graph), scalars, steps, roots, self.ready, self.after)
 
     @staticmethod
     def add(

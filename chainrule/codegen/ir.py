@@ -148,10 +148,13 @@ class Reduction:
     In a ``lanes`` loop each lane has its own accumulator; at the end they are combined as a balanced tree, in
     a fixed order (lane k with lane k + width/2, again and again), and then combined with the variable's value
     before the loop.
+
+    ``sum_of_logs`` adds the logarithm of each value; only a ``lanes`` loop has it, whose lanes accumulate no more than
+    `vecmath_logs.MOST` values each.
     """
 
     name: Name
-    kind: Choice["sum", "prod", "min", "max", "any", "all"]
+    kind: Choice["sum", "prod", "min", "max", "any", "all", "sum_of_logs"]
     dtype: DTypeName
 
 

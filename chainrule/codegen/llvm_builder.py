@@ -6,6 +6,7 @@ serve scalars (`lanes` 1) and vectors, so what is written over them is written o
 
 from __future__ import annotations
 
+import platform
 import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -106,6 +107,15 @@ ATTRIBUTES: Final = (
     '!0 = !{!"branch_weights", i32 1, i32 2000}',
 )
 INLINE, NOINLINE, COLD = "#1", "#2", "#3"
+_KEEPING_VECTORS: Final = {
+    "x86_64": "intel_ocl_bicc ", "amd64": "intel_ocl_bicc ", "aarch64": "aarch64_vector_pcs ",
+}  # fmt: skip
+KEEPS_VECTORS: Final = _KEEPING_VECTORS.get(platform.machine().lower(), "")
+"""The calling convention of slow paths: a function preserves half of the vector registers.
+
+Under the usual one it may destroy all of them, and values would be kept in memory throughout a loop for the
+sake of a call that hardly ever happens.
+"""
 MAX_INLINED: Final = 24
 """A function that is called from more places is not inlined, so that code stays linear in the kernel."""
 
@@ -215,10 +225,12 @@ class Code:
         """The address of a new variable; passes make registers of them."""
         return self.let(f"alloca {type_}", to=self.variables)
 
-    def call(self, symbol: str, result: str, arguments: Sequence[tuple[str, str]]) -> str:
+    def call(
+        self, symbol: str, result: str, arguments: Sequence[tuple[str, str]], convention: str = ""
+    ) -> str:
         """Call a function of the module with (type, operand) pairs."""
         self.module.calls[symbol] += 1
-        return self.let(f"call {result} @{symbol}({_list(arguments)})")
+        return self.let(f"call {convention}{result} @{symbol}({_list(arguments)})")
 
     def intrinsic(self, name: str, dtype: DTypeName, lanes: int, *operands: str) -> str:
         """``llvm.name`` on operands of one type."""

@@ -161,15 +161,20 @@ class Expressions:
         operands = [value.text if stride is not None else self.at(value, lanes) for value in arguments]
         if name in ("sin", "cos") and _variable_name(expr) in self.sincos:
             return Value(self._sin_or_cos(name, operands[0], lanes), expr.dtype, lanes)
-        text = apply(self.code, name, operands, [value.dtype for value in arguments], expr.dtype, lanes)
+        dtypes = [value.dtype for value in arguments]
+        text = apply(self.code, name, operands, dtypes, expr.dtype, lanes, self._running(lanes))
         return Value(text, expr.dtype, lanes, stride or 0)
 
     def _sin_or_cos(self, name: str, operand: str, lanes: int) -> str:
         """One of both, computed together; the other one is kept for the rest of the block."""
         key = (operand, lanes, self.code.block)
         if key not in self._both:
-            self._both[key] = call_sincos(self.code, operand, lanes)
+            self._both[key] = call_sincos(self.code, operand, lanes, self._running(lanes))
         return self._both[key][name == "cos"]
+
+    def _running(self, lanes: int) -> str | None:
+        """The mask of the lanes that run, for a value of so many lanes; None: all."""
+        return None if self.lanes is None or lanes == 1 else self.lanes.mask
 
     def _common_lanes(self, arguments: Sequence[Value]) -> int:
         if self.lanes is None or all(value.uniform for value in arguments):

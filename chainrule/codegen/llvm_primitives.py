@@ -30,17 +30,26 @@ Operands = Sequence[str]
 
 
 def apply(
-    code: Code, name: str, operands: Operands, dtypes: Sequence[DTypeName], result: DTypeName, lanes: int
+    code: Code,
+    name: str,
+    operands: Operands,
+    dtypes: Sequence[DTypeName],
+    result: DTypeName,
+    lanes: int,
+    running: str | None = None,
 ) -> str:
-    """A primitive of the table on operands of ``lanes`` lanes; its operand, of dtype ``result``."""
+    """A primitive of the table on operands of ``lanes`` lanes; its operand, of dtype ``result``.
+
+    ``running``: the mask of the lanes of which the result is needed, if not all.
+    """
     working = dtypes[-1]  # `where` has its condition first, `polygamma` its order
     if name == "where":
         return select(code, operands[0], operands[1], operands[2], result, lanes)
     if is_float(working):
-        return _on_floats(code, name, operands, working, lanes)
+        return _on_floats(code, name, operands, working, lanes, running)
     if is_float(result):
         given = [convert(code, x, t, result, lanes) for x, t in zip(operands, dtypes, strict=True)]
-        return _on_floats(code, name, given, result, lanes)
+        return _on_floats(code, name, given, result, lanes, running)
     if working == "bool" and name in _ON_BOOLS:
         return code.let(f"{_ON_BOOLS[name]} {type_of('bool', lanes)} {operands[0]}, {operands[1]}")
     return _on_integers(code, name, operands, working, lanes)
@@ -87,10 +96,12 @@ def convert(code: Code, operand: str, source: DTypeName, target: DTypeName, lane
 # --- floats -------------------------------------------------------------------------------------------------
 
 
-def _on_floats(code: Code, name: str, operands: Operands, dtype: DTypeName, lanes: int) -> str:
+def _on_floats(
+    code: Code, name: str, operands: Operands, dtype: DTypeName, lanes: int, running: str | None
+) -> str:
     lane_code = has_lane_code(name)
     if not lane_code and name in _COMPOSED:
-        return _COMPOSED[name](_Floats(code, dtype, lanes), *operands)
+        return _COMPOSED[name](_Floats(code, dtype, lanes, running), *operands)
     instruction = None if lane_code else PRIMITIVES[name].llvm
     if instruction is not None:
         if instruction.startswith("llvm."):
@@ -98,7 +109,7 @@ def _on_floats(code: Code, name: str, operands: Operands, dtype: DTypeName, lane
         return code.let(f"{instruction} {type_of(dtype, lanes)} {', '.join(operands)}")
     wide = [convert(code, x, dtype, "float64", lanes) for x in operands]
     if lane_code:
-        value = call_elementary(code, name, wide, lanes)
+        value = call_elementary(code, name, wide, lanes, running)
     else:
         value = _call_for_each_lane(code, externs.SYMBOLS[name], wide, lanes)
     return convert(code, value, "float64", dtype, lanes)
@@ -107,8 +118,8 @@ def _on_floats(code: Code, name: str, operands: Operands, dtype: DTypeName, lane
 class _Floats(LaneOps):
     """Arithmetic on floats of either width; elementary functions by name."""
 
-    def __init__(self, code: Code, dtype: DTypeName, lanes: int) -> None:
-        super().__init__(code, lanes)
+    def __init__(self, code: Code, dtype: DTypeName, lanes: int, running: str | None) -> None:
+        super().__init__(code, lanes, running)
         self.dtype: DTypeName = dtype
         self._float = type_of(dtype, lanes)
 
@@ -123,7 +134,7 @@ class _Floats(LaneOps):
 
     def call(self, name: str, *operands: str) -> str:
         """Another primitive."""
-        return _on_floats(self.code, name, operands, self.dtype, self.lanes)
+        return _on_floats(self.code, name, operands, self.dtype, self.lanes, self.running)
 
 
 def _sign(f: _Floats, x: str) -> str:
@@ -172,6 +183,8 @@ def _fmod(f: _Floats, a: str, b: str) -> str:
 def _unless(f: _Floats, rare: str, usual: str, a: str, b: str) -> str:
     """``usual``, but the C library's fmod(a, b) in the lanes of ``rare``."""
     code = f.code
+    if f.running is not None:
+        rare = f.mask_and(rare, f.running)
     slow, join, before = code.fresh(), code.fresh(), code.block
     code.branch(code.any_lane(rare, f.lanes), slow, join, rare=True)
     code.start(slow)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from . import vecmath_logs
 from .ir import DTypeName, Reduction
 from .llvm_builder import Code, is_float, type_of
 from .llvm_primitives import apply
+from .llvm_vecmath import LaneOps
+from .vecmath_lanes import Float
 
-__all__ = ["combined", "neutral", "tree"]
+__all__ = ["add_log", "combined", "neutral", "total_of_logs", "tree"]
 
 _COMBINE: Final = {
     "sum": "add", "prod": "mul", "min": "minimum", "max": "maximum",
-    "any": "logical_or", "all": "logical_and",
+    "any": "logical_or", "all": "logical_and", "sum_of_logs": "add",
 }  # fmt: skip
 
 
 def neutral(kind: str, dtype: DTypeName) -> float:
     """What a reduction starts from in each lane; −0.0, not 0.0, leaves every float as it is."""
     match kind:
-        case "sum":
+        case "sum" | "sum_of_logs":
             return -0.0 if is_float(dtype) else 0
         case "prod" | "all":
             return 1
@@ -54,3 +58,18 @@ def tree(code: Code, reduction: Reduction, vector: str, width: int) -> str:
         vector = combined(code, reduction.kind, halves[0], halves[1], dtype, half)
         width = half
     return vector
+
+
+def add_log(code: Code, parts: Sequence[str], x: str, lanes: int) -> list[str]:
+    """The parts of a sum of logarithms (`vecmath_logs`) after log(x) is added."""
+    ops = LaneOps(code, lanes)
+    product, low, exponent = (Float(ops, part) for part in parts)
+    return [part.value for part in vecmath_logs.add_log(product, low, exponent, Float(ops, x))]
+
+
+def total_of_logs(code: Code, parts: Sequence[str], lanes: int) -> str:
+    """The sum of logarithms that these parts are."""
+    ops = LaneOps(code, lanes)
+    product, low, exponent = (Float(ops, part) for part in parts)
+    total: str = vecmath_logs.total_of_logs(product, low, exponent).value
+    return total

@@ -9,17 +9,23 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .llvm_builder import COLD, INLINE, Code, Definition, Module, constant, suffix, type_of
+from .llvm_builder import COLD, INLINE, KEEPS_VECTORS, Code, Definition, Module, constant, suffix, type_of
 from .vecmath import FUNCTIONS, sincos
 from .vecmath_polygamma import polygamma
 
 
 class LaneOps:
-    """`vecmath.Ops` over a `Code`: float64 and int64 operands are texts, masks are texts of ``i1``."""
+    """`vecmath.Ops` over a `Code`: float64 and int64 operands are texts, masks are texts of ``i1``.
 
-    def __init__(self, code: Code, lanes: int) -> None:
+    ``running``: the mask of the lanes that count; the others take no slow path. None: all do.
+    """
+
+    jumps = True
+
+    def __init__(self, code: Code, lanes: int, running: str | None = None) -> None:
         self.code = code
         self.lanes = lanes
+        self.running = running
         self._float = type_of("float64", lanes)
         self._int = type_of("int64", lanes)
         self._mask = type_of("bool", lanes)
@@ -158,12 +164,14 @@ class LaneOps:
     ) -> tuple[str, ...]:
         """A branch around a call of ``rare``, which is a function of the module."""
         code = self.code
+        if self.running is not None:
+            mask = self.mask_and(mask, self.running)
         symbol = _rare_function(code.module, rare, len(args), len(default), self.lanes)
         slow, join, before = code.fresh(), code.fresh(), code.block
         code.branch(code.any_lane(mask, self.lanes), slow, join, rare=True)
         code.start(slow)
         results = code.call(
-            symbol, _tuple_type(self.lanes, len(default)), [(self._float, arg) for arg in args]
+            symbol, _tuple_type(self.lanes, len(default)), [(self._float, arg) for arg in args], KEEPS_VECTORS
         )
         chosen = []
         for i, usual in enumerate(default):
@@ -198,7 +206,8 @@ def _rare_function(
                 f"insertvalue {_tuple_type(lanes, count)} {result}, {type_of('float64', lanes)} {value}, {i}"
             )
         code.do(f"ret {_tuple_type(lanes, count)} {result}")
-        head = f"define internal {_tuple_type(lanes, count)} @{symbol}({_parameters(lanes, arity)})"
+        type_ = f"{KEEPS_VECTORS}{_tuple_type(lanes, count)}"
+        head = f"define internal {type_} @{symbol}({_parameters(lanes, arity)})"
         module.definitions[symbol] = Definition(head, code.text(), COLD)
     return symbol
 
@@ -217,22 +226,33 @@ def _elementary(name: str, arity: int, lanes: int) -> Module:
     """A module with one elementary function, kept because making its text costs more than using it."""
     module = Module()
     code = Code(module)
-    value: Any = _emitter(name)(LaneOps(code, lanes), *(f"%a{i}" for i in range(arity)))
+    value: Any = _emitter(name)(LaneOps(code, lanes, "%running"), *(f"%a{i}" for i in range(arity)))
     type_ = type_of("float64", lanes)
     code.do(f"ret {type_} {value}")
     symbol = f"{name}.{suffix('float64', lanes)}"
-    head = f"define internal {type_} @{symbol}({_parameters(lanes, arity)})"
+    parameters = f"{_parameters(lanes, arity)}, {type_of('bool', lanes)} %running"
+    head = f"define internal {type_} @{symbol}({parameters})"
     module.definitions[symbol] = Definition(head, code.text(), INLINE)
     return module
 
 
-def call_elementary(code: Code, name: str, operands: Sequence[str], lanes: int) -> str:
-    """An elementary function of `vecmath` on float64 operands, by a function such as ``@exp.v8f64``."""
+def call_elementary(
+    code: Code, name: str, operands: Sequence[str], lanes: int, running: str | None = None
+) -> str:
+    """An elementary function of `vecmath` on float64 operands, by a function such as ``@exp.v8f64``.
+
+    ``running``: the mask of the lanes of which the result is needed, if not all.
+    """
     symbol = f"{name}.{suffix('float64', lanes)}"
     if symbol not in code.module.definitions:
         code.module.include(_elementary(name, len(operands), lanes))
     type_ = type_of("float64", lanes)
-    return code.call(symbol, type_, [(type_, operand) for operand in operands])
+    arguments = [(type_, operand) for operand in operands]
+    return code.call(symbol, type_, [*arguments, _mask(running, lanes)])
+
+
+def _mask(running: str | None, lanes: int) -> tuple[str, str]:
+    return type_of("bool", lanes), running or constant(True, "bool", lanes)
 
 
 @functools.cache
@@ -241,21 +261,20 @@ def _sincos(lanes: int) -> Module:
     code = Code(module)
     type_, pair = type_of("float64", lanes), _tuple_type(lanes, 2)
     result = "poison"
-    for i, value in enumerate(sincos(LaneOps(code, lanes), "%a0")):
+    for i, value in enumerate(sincos(LaneOps(code, lanes, "%running"), "%a0")):
         result = code.let(f"insertvalue {pair} {result}, {type_} {value}, {i}")
     code.do(f"ret {pair} {result}")
     symbol = f"sincos.{suffix('float64', lanes)}"
-    module.definitions[symbol] = Definition(
-        f"define internal {pair} @{symbol}({type_} %a0)", code.text(), INLINE
-    )
+    head = f"define internal {pair} @{symbol}({type_} %a0, {type_of('bool', lanes)} %running)"
+    module.definitions[symbol] = Definition(head, code.text(), INLINE)
     return module
 
 
-def call_sincos(code: Code, operand: str, lanes: int) -> tuple[str, str]:
-    """Sine and cosine of one float64 operand, which share most of their work."""
+def call_sincos(code: Code, operand: str, lanes: int, running: str | None = None) -> tuple[str, str]:
+    """Sine and cosine of one float64 operand, which share most of their work (see `call_elementary`)."""
     symbol = f"sincos.{suffix('float64', lanes)}"
     if symbol not in code.module.definitions:
         code.module.include(_sincos(lanes))
     pair = _tuple_type(lanes, 2)
-    both = code.call(symbol, pair, [(type_of("float64", lanes), operand)])
+    both = code.call(symbol, pair, [(type_of("float64", lanes), operand), _mask(running, lanes)])
     return code.let(f"extractvalue {pair} {both}, 0"), code.let(f"extractvalue {pair} {both}, 1")

@@ -20,14 +20,20 @@ from .elements import Elements, is_leading
 from .fuse import ELEMENTWISE, LEAVES, Group, Root, contract_space
 from .pieces import Pieces
 from .region import Buffer, Region, Value, Window, real_name
-from .schedule import LANES, Nest, contraction_lanes, nest, piece, width
+from .schedule import LANES, PIECE, Nest, contraction_lanes, nest, piece, width
 
 __all__ = ["Nests"]
+
+MOST_SUMS = 8
+"""Sums in a loop up to which one of logarithms has registers for the three parts of each lane's (`vecmath_logs`)."""
 
 
 @dataclass(slots=True)
 class _Sum:
-    """A reduction while its loops are built. ``depth``: how many loops are outside of it."""
+    """A reduction while its loops are built. ``depth``: how many loops are outside of it.
+
+    ``of_logs``: it is given what it sums the logarithms of.
+    """
 
     root: Root
     kind: str
@@ -35,12 +41,13 @@ class _Sum:
     depth: int
     variables: dict[tuple[int, ...], Value] = field(default_factory=dict)  # by unrolled kept index
     places: dict[tuple[int, ...], ir.Var] = field(default_factory=dict)  # of argmin and argmax
+    of_logs: bool = False
 
-    def reductions(self) -> Iterator[ir.Reduction]:
+    def reductions(self, kind: str = "") -> Iterator[ir.Reduction]:
         for value in self.variables.values():
             for part in value if isinstance(value, tuple) else (value,):
                 assert isinstance(part, ir.Var)
-                yield ir.Reduction(part.name, cast(Any, self.kind), part.dtype)
+                yield ir.Reduction(part.name, cast(Any, kind or self.kind), part.dtype)
 
 
 @final
@@ -108,8 +115,10 @@ class Nests:
         dtype = real_name(source.dtype)
         index = builder.index(count * scale)
         builder.open()
-        value = builder.let(ir.Load(source.name, index, dtype), dtype)
-        builder.add(ir.Store(target.name, index, value))
+        place = affine.variable(index.name)
+        first, into = place + source.offset.scaled(scale), place + target.offset.scaled(scale)
+        value = builder.let(ir.Load(source.name, builder.integer(first), dtype), dtype)
+        builder.add(ir.Store(target.name, builder.integer(into), value))
         self.close(index, count * scale, "serial" if self.serial else "lanes", ())
 
     def close(self, index: ir.Var, extent: Dim, kind: str, reductions: tuple[ir.Reduction, ...]) -> None:
@@ -139,6 +148,9 @@ class _Body:
 
     def emit(self) -> None:
         length = self._piece()
+        if self._are_few(length):
+            for s in self.sums:
+                s.of_logs = s.root.node in self.region.plan.logs and s.root.node.args[0] not in self.region.complete
         if length is None:
             self._level(0)
         else:
@@ -152,6 +164,13 @@ class _Body:
         if self.nest.flat:
             return piece(dims.product(self.space))
         return piece(self.space[axis], dims.product(n for k, n in enumerate(self.space) if k != axis))
+
+    def _are_few(self, length: Dim | None) -> bool:
+        """Whether the one loop of lanes adds up no more elements than one piece has, in registers."""
+        if len(self.nest.loops) != 1 or self.lanes != 0 or len(self.sums) > MOST_SUMS:
+            return False
+        total = dims.product(self.space)
+        return length is not None or (isinstance(total, int) and total <= PIECE)
 
     def _in_pieces(self, length: Dim) -> None:
         """The outermost loop in pieces, with variables for the sums of one piece and for those of all."""
@@ -204,7 +223,7 @@ class _Body:
         found: list[ir.Reduction] = []
         for s in self.sums:
             if self.lanes == depth and depth >= s.depth and not self._assigned(s):
-                found.extend(s.reductions())
+                found.extend(s.reductions("sum_of_logs" if s.of_logs else ""))
         return tuple(found)
 
     def _assigned(self, s: _Sum) -> bool:
@@ -223,12 +242,17 @@ class _Body:
                 self.at[axis] = affine.constant(k)
             index: Index = tuple(self.at) if self.flat is None else Flat(self.flat)
             # All values first: a store may be to memory that another root reads.
-            values = [self._value(s.root, index) for s in self.sums]
+            values = [self._summand(s, index) for s in self.sums]
             stored = [self.elements.value(self.region, r.node, index) for r in self.stores]
             for s, value in zip(self.sums, values, strict=True):
                 self._accumulate(s, self._kept(s), value, index)
             for root, element in zip(self.stores, stored, strict=True):
                 self.nests.store(self._target(root), self._position(root, index), element)
+
+    def _summand(self, s: _Sum, index: Index) -> Value:
+        if s.of_logs:
+            return self.elements.value(self.region, s.root.node.args[0].args[0], index)
+        return self._value(s.root, index)
 
     def _value(self, root: Root, index: Index) -> Value:
         node, elements = root.node, self.elements

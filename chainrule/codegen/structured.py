@@ -12,7 +12,7 @@ from chainrule.graph import dim as dims
 from chainrule.graph.dim import Dim
 from chainrule.graph.dtype import DType, is_complex
 from chainrule.graph.node import Graph, Node, const_value, result_types
-from chainrule.graph.op import Cond, Contract, Loop, Reduce, SizeOf, Type
+from chainrule.graph.op import Cond, Contract, Input, Loop, Reduce, SizeOf, Type
 
 from . import affine, ir
 from .affine import Affine
@@ -146,7 +146,8 @@ class StructuredOps:
         for k, carry in enumerate(carries):
             if carry.shape:
                 buffers[k] = self._buffer(region, results.get(k), carry.type)
-                self._fill(region, carry, buffers[k])
+                if not _is_at(region, carry, buffers[k]):
+                    self._fill(region, carry, buffers[k])
             else:
                 variables[k] = self._declare(carry.dtype, self.elements.value(region, carry, ()))
         return variables, buffers
@@ -286,6 +287,14 @@ def _input_of(body: Graph, inputs: tuple[Bound, ...], buffer: Buffer) -> Node | 
         if isinstance(bound, Buffer) and bound.name == buffer.name:
             return argument
     return None
+
+
+def _is_at(region: Region, value: Node, buffer: Buffer) -> bool:
+    """Whether an array of a body is in ``buffer`` already: a carry that a loop inside changes in place."""
+    found: Bound | None = region.buffers.get(value)
+    if found is None and isinstance(value.op, Input):
+        found = region.inputs[value.op.position]
+    return isinstance(found, Buffer) and (found.name, found.offset) == (buffer.name, buffer.offset)
 
 
 def _known(count: Node) -> Dim | None:

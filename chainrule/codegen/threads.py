@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import Final
 
+from chainrule.graph.where import error
+
 from . import native
 from .threads_text import PARALLEL, POSIX, SERIAL_TEXT, pool_text
 
@@ -57,10 +59,10 @@ def set_threads(number: int) -> None:
     """
     global _chosen
     if isinstance(number, bool) or not hasattr(number, "__index__"):
-        raise TypeError(f"the number of threads is an integer, not {number!r}")
+        raise error(TypeError, f"the number of threads is an integer, not {number!r}")
     number = number.__index__()
     if not 1 <= number <= MOST:
-        raise ValueError(f"the number of threads is between 1 and {MOST}, not {number}")
+        raise error(ValueError, f"the number of threads is between 1 and {MOST}, not {number}")
     with _lock:
         _chosen = number
         if _pool.cache_info().currsize:

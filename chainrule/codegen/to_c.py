@@ -86,6 +86,7 @@ def _joined(parts: Sequence[str]) -> str:
 
 _COMBINE: Final = {
     "sum": "add", "prod": "mul", "min": "minimum", "max": "maximum", "any": "logical_or", "all": "logical_and",
+    "sum_of_logs": "add",
 }  # fmt: skip
 _IN_PLACE: Final = ("+", "*", "|", "&")
 
@@ -93,7 +94,7 @@ _IN_PLACE: Final = ("+", "*", "|", "&")
 def _neutral(kind: str, dtype: DTypeName) -> Text:
     """What a reduction starts from in each lane; −0.0, not 0.0, leaves every float as it is."""
     match kind:
-        case "sum":
+        case "sum" | "sum_of_logs":
             return constant(-0.0 if dtype in FLOATS else 0, dtype)
         case "prod" | "all":
             return constant(1, dtype)
@@ -116,6 +117,7 @@ class _Emitter(Expressions):
         self.lines: list[str] = []
         self.depth = 1
         self.reductions: dict[Name, tuple[str, DTypeName]] = {}
+        self.logs: dict[Name, list[str]] = {}  # sum of logarithms → its arrays: product, low part, exponent
         self.variables: set[Name] = set()
         self.fused |= fused_variables(kernel.body)
         self.used = live_names(kernel.body)
@@ -244,6 +246,10 @@ class _Emitter(Expressions):
             return
         kind, dtype = self.reductions[stmt.name]
         place = self.place(stmt.name)
+        if stmt.name in self.logs:
+            places = [Text(f"&{array}[lane]") for array in self.logs[stmt.name]]
+            self.guarded(stmt.guard, f"{call(self.runtime.of_logs('add_log'), *places, self.value(stmt.value)).text};")
+            return
         factors = ir.factors(stmt.value) if kind == "sum" else None
         if factors:
             a, b = (self.value(factor) for factor in factors)
@@ -341,6 +347,7 @@ class _Emitter(Expressions):
         self.close()
         for name in [*shared, *partial]:
             del self.places[name]
+        self._take_logs(reductions, stmt.width)
         self._combine_lanes(reductions, partial, stmt.width)
 
     def _without_dead(self, body: Block) -> Block:
@@ -369,15 +376,33 @@ class _Emitter(Expressions):
             self.reductions[reduction.name] = reduction.kind, reduction.dtype
             array = partial[reduction.name] = self.names.fresh(f"{self.names[reduction.name]}_of")
             self.line(f"{TYPES[reduction.dtype]} {array}[{width}];")
+            if reduction.kind == "sum_of_logs":
+                rest = [self.names.fresh(f"{array}_{part}") for part in ("low", "exponent")]
+                self.logs[reduction.name] = [array, *rest]
+                self.line(f"double {', '.join(f'{name}[{width}]' for name in rest)};")
         if partial:
             self.open(f"for (int lane = 0; lane < {width}; lane++)")
             for reduction in reductions:
+                if reduction.name in self.logs:
+                    product, low, exponent = self.logs[reduction.name]
+                    self.line(f"{product}[lane] = 1.0, {low}[lane] = 0.0, {exponent}[lane] = 0.0;")
+                    continue
                 neutral = _neutral(reduction.kind, reduction.dtype)
                 self.line(f"{partial[reduction.name]}[lane] = {neutral.text};")
             self.close()
         for name, array in partial.items():
             self.places[name] = f"{array}[lane]"
         return partial
+
+    def _take_logs(self, reductions: Sequence[ir.Reduction], width: int) -> None:
+        """The logarithms of the lanes' products."""
+        for reduction in reductions:
+            arrays = self.logs.pop(reduction.name, None)
+            if arrays is not None:
+                self.open(f"for (int lane = 0; lane < {width}; lane++)")
+                parts = [Text(f"{array}[lane]") for array in arrays]
+                self.line(f"{arrays[0]}[lane] = {call(self.runtime.of_logs('total_of_logs'), *parts).text};")
+                self.close()
 
     def _combine_lanes(self, reductions: Sequence[ir.Reduction], partial: dict[Name, str], width: int) -> None:
         """All lanes combined: lane k with lane k + half, again and again; then with the value before the loop."""

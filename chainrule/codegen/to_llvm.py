@@ -19,7 +19,7 @@ from .llvm_expressions import Expressions, Lanes, Loop, Variable, both_sin_and_c
 from .llvm_memory import Buffer, Value, store_lanes, store_one
 from .llvm_outline import MOST_PLACES, Accumulator, Captured, capture, private_scratch, threaded_loop
 from .llvm_primitives import fused_multiply_add, select
-from .llvm_reductions import combined, neutral, tree
+from .llvm_reductions import add_log, combined, neutral, total_of_logs, tree
 from .workspace import layout
 
 LARGE: Final = 4000
@@ -61,6 +61,7 @@ class _Emitter(Expressions):
         super().__init__(module)
         self.kernel, self.parts, self.threads = kernel, parts, threads
         self.reductions: dict[Name, str] = {}
+        self.logs: dict[Name, list[Variable]] = {}
         self.loops: list[Loop] = []
         self.sincos: frozenset[Name] = frozenset()
 
@@ -170,6 +171,8 @@ class _Emitter(Expressions):
     def _accumulation(self, stmt: ir.Accumulate) -> None:
         variable = self.variables[stmt.name]
         lanes = variable.lanes
+        if stmt.name in self.logs:
+            return self._add_log(stmt, self.logs[stmt.name])
         kind = self.reductions[stmt.name]
         factors = ir.factors(stmt.value) if kind == "sum" else None
         operands = [self.at(self.value(e), lanes) for e in factors or (stmt.value,)]
@@ -183,6 +186,14 @@ class _Emitter(Expressions):
         if mask is not None:
             after = select(self.code, mask, after, before, variable.dtype, lanes)
         self.write(variable, after)
+
+    def _add_log(self, stmt: ir.Accumulate, parts: list[Variable]) -> None:
+        lanes = parts[0].lanes
+        x = self.at(self.value(stmt.value), lanes)
+        mask = self.narrowed(None if stmt.guard is None else self.value(stmt.guard))
+        before = [self.read(part).text for part in parts]
+        for part, old, new in zip(parts, before, add_log(self.code, before, x, lanes), strict=True):
+            self.write(part, new if mask is None else select(self.code, mask, new, old, part.dtype, lanes))
 
     def _store(self, stmt: ir.Store) -> None:
         buffer, index, value = self.buffers[stmt.buffer], self.value(stmt.index), self.value(stmt.value)
@@ -405,9 +416,7 @@ class _Emitter(Expressions):
         extent = self.value(stmt.extent)
         count = int(extent.text) if extent.is_constant else None
         width = stmt.width
-        if (
-            count is not None and count < width
-        ):  # lanes that never run change nothing, so they can be left out
+        if count is not None and count < width:  # lanes that never run change nothing, so they can be left out
             width = max(2, 1 << (count - 1).bit_length())
         accumulators = self._accumulators(stmt, width)
         self.lanes = Lanes(width, divergence(stmt), code.open_place(), code.position)
@@ -419,7 +428,9 @@ class _Emitter(Expressions):
         self.lanes = None
         for reduction, (outer, inner) in zip(stmt.reductions, accumulators, strict=True):
             self.variables[reduction.name] = outer
-            total = tree(self.code, reduction, self.read(inner).text, width)
+            parts = [self.read(part).text for part in self.logs.pop(reduction.name, [inner])]
+            value = parts[0] if len(parts) == 1 else total_of_logs(self.code, parts, width)
+            total = tree(self.code, reduction, value, width)
             before = self.read(outer).text
             self.write(outer, combined(self.code, reduction.kind, before, total, reduction.dtype, 1))
 
@@ -432,8 +443,17 @@ class _Emitter(Expressions):
             inner = self.declare(reduction.name, reduction.dtype, width)
             start = constant(neutral(reduction.kind, reduction.dtype), reduction.dtype, width)
             self.write(inner, start)
+            if reduction.kind == "sum_of_logs":
+                self.logs[reduction.name] = self._parts_of_logs(reduction.name, width)
             pairs.append((outer, inner))
         return pairs
+
+    def _parts_of_logs(self, name: Name, width: int) -> list[Variable]:
+        """Product, low part and exponent of each lane."""
+        parts = [self.declare(f"{name}.{part}", "float64", width) for part in ("product", "low", "exponent")]
+        for part, start in zip(parts, (1.0, 0.0, 0.0), strict=True):
+            self.write(part, constant(start, "float64", width))
+        return parts
 
     def _steps(self, stmt: ir.For, extent: str, masked: bool) -> None:
         """The loop over steps of as many indices as lanes; ``masked``: the last one may be short."""

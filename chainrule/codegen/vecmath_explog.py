@@ -3,6 +3,9 @@
 Errors are below 1.2 ulp unless a function says otherwise; `tests/codegen/test_vecmath.py` holds every bound.
 Pairs (high, low) are unevaluated sums: they carry what one float64 would round away, where a later step
 amplifies it.
+
+A function with a slow path, for arguments near the ends of the range, has a twin ``_everywhere``: longer, without
+a jump, right for all arguments, and the same to the bit. It is the slow path.
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from chainrule.codegen.vecmath_lanes import (
     NAN,
     Float,
     Int,
+    add_exponent,
     clamp,
     divide_pairs,
+    even_odd,
     fast_two_sum,
     float_value,
     fma,
@@ -25,6 +30,8 @@ from chainrule.codegen.vecmath_lanes import (
     power_of_two,
     scale,
     select,
+    select_rare,
+    slow_path,
     two_prod,
     two_sum,
 )
@@ -32,6 +39,7 @@ from chainrule.codegen.vecmath_lanes import (
 SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 EXPONENT_FIELD = -(1 << 52)
 SMALLEST_NORMAL = 2.0**-1022
+EXP_LIMIT = 708.0  # exp of what is nearer to 0 is a normal number
 
 
 # --- exponentials -------------------------------------------------------------------------------------------
@@ -50,7 +58,8 @@ def _reduce_exp(x: Float) -> tuple[Int, Float, Float]:
 def _exp_pair(r: Float, low: Float) -> tuple[Float, Float]:
     """exp(r + low) for |r| < 0.347."""
     high, error = fast_two_sum(1.0, r)
-    return high, error + fma(r * r, horner(r, table.EXP), low)
+    square = r * r
+    return high, error + fma(square, even_odd(r, square, table.EXP), low)
 
 
 def exp_of_pair(x: Float, low: Float) -> tuple[Int, Float, Float]:
@@ -62,31 +71,66 @@ def exp_of_pair(x: Float, low: Float) -> tuple[Int, Float, Float]:
 
 
 def exp(x: Float) -> Float:
-    x = clamp(x, -746.0, 710.0)
+    if not x.ops.jumps:
+        return exp_everywhere(x)
+    y = add_exponent(*_exp_mantissa(x))
+    return select_rare(~(abs(x) < EXP_LIMIT), slow_path(exp_everywhere), (x,), (y,))[0]
+
+
+def exp_everywhere(x: Float) -> Float:
+    mantissa, shifted = _exp_mantissa(clamp(x, -746.0, 710.0))
+    return scale(mantissa, shifted - MAGIC_BITS)
+
+
+def _exp_mantissa(x: Float) -> tuple[Float, Int]:
+    """(m, k + MAGIC_BITS) with exp(x) = m * 2**k, for |x| < 2000."""
     shifted = fma(x, table.LOG2_E[0], MAGIC)
     k = shifted - MAGIC
     r = fma(k, -table.LN2[1], fma(k, -table.LN2[0], x))
-    p = fma(r * r, horner(r, table.EXP), r) + 1.0
-    return scale(p, shifted.bits() - MAGIC_BITS)
+    square = r * r
+    return fma(square, even_odd(r, square, table.EXP), r) + 1.0, shifted.bits()
 
 
 def exp2(x: Float) -> Float:
-    x = clamp(x, -1080.0, 1030.0)
+    if not x.ops.jumps:
+        return exp2_everywhere(x)
+    y = add_exponent(*_exp2_mantissa(x))
+    return select_rare(~(abs(x) < 1022.0), slow_path(exp2_everywhere), (x,), (y,))[0]
+
+
+def exp2_everywhere(x: Float) -> Float:
+    return scale(*_exp2_mantissa(clamp(x, -1080.0, 1030.0)))
+
+
+def _exp2_mantissa(x: Float) -> tuple[Float, Int]:
+    """(m, k) with 2**x = m * 2**k, for |x| < 2000."""
     k = x.rint()
     fraction = x - k
     r, low = two_prod(fraction, table.LN2_PAIR[0])
     low = fma(fraction, table.LN2_PAIR[1], low)
-    return scale(fma(r * r, horner(r, table.EXP), low) + r + 1.0, integer_value(k))
+    square = r * r
+    return fma(square, even_odd(r, square, table.EXP), low) + r + 1.0, integer_value(k)
 
 
 def expm1(x: Float) -> Float:
     """exp(x) - 1, within 1.4 ulp."""
-    # 2^k (1 - 2^-k + r + ...): the bracket's first two terms are added without error.
-    clamped = clamp(x, -40.0, 710.0)
-    k, r, low = _reduce_exp(clamped)
-    high, error = fast_two_sum(1.0 - power_of_two(0 - _at_most(k, 1000)), r)
-    y = scale(high + (error + fma(r * r, horner(r, table.EXP), low)), k)
-    return y.with_sign_of(x)
+    if not x.ops.jumps:
+        return expm1_everywhere(x)
+    k, r, low = _reduce_exp(x)
+    y = add_exponent(_expm1_mantissa(k, r, low), k).with_sign_of(x)
+    return select_rare(~(abs(x) < EXP_LIMIT), slow_path(expm1_everywhere), (x,), (y,))[0]
+
+
+def expm1_everywhere(x: Float) -> Float:
+    k, r, low = _reduce_exp(clamp(x, -40.0, 710.0))
+    return scale(_expm1_mantissa(_at_most(k, 1000), r, low), k).with_sign_of(x)
+
+
+def _expm1_mantissa(k: Int, r: Float, low: Float) -> Float:
+    """exp(r + low) - 2**-k: the first terms, 1 - 2**-k + r, are added without error."""
+    high, error = fast_two_sum(1.0 - power_of_two(0 - k), r)
+    square = r * r
+    return high + (error + fma(square, even_odd(r, square, table.EXP), low))
 
 
 def _at_most(k: Int, bound: int) -> Int:
@@ -97,6 +141,17 @@ def _at_most(k: Int, bound: int) -> Int:
 
 def exp_minus_abs(x: Float) -> tuple[Float, Float]:
     """exp(-|x|) as a pair; where it is subnormal, the low part says nothing."""
+    if not x.ops.jumps:
+        return exp_minus_abs_everywhere(x)
+    k, high, low = exp_of_pair(-abs(x), x.const(0.0))
+    total, low = fast_two_sum(high, low)
+    power = power_of_two(k)
+    far = ~(abs(x) < EXP_LIMIT)
+    total, low = select_rare(far, slow_path(exp_minus_abs_everywhere), (x,), (total * power, low * power))
+    return total, low
+
+
+def exp_minus_abs_everywhere(x: Float) -> tuple[Float, Float]:
     k, high, low = exp_of_pair(clamp(-abs(x), -746.0, 0.0), x.const(0.0))
     total, low = fast_two_sum(high, low)
     return scale(total, k), scale(low, k)
@@ -112,7 +167,7 @@ def expit(x: Float) -> Float:
 def softplus(x: Float) -> Float:
     """log(1 + exp(x)), within 1.5 ulp."""
     e, e_low = exp_minus_abs(x)
-    return select(x > 0.0, x, 0.0) + log1p_of_pair(e, e_low)
+    return select(x > 0.0, x, 0.0) + log1p_of_pair(e, e_low, bounded=True)
 
 
 def log_expit(x: Float) -> Float:
@@ -123,7 +178,7 @@ def log_expit(x: Float) -> Float:
 def logaddexp(x: Float, y: Float) -> Float:
     """log(exp(x) + exp(y)), within 1.5 ulp of the result or of the larger argument, if that is more."""
     e, e_low = exp_minus_abs(x - y)
-    larger = select(x > y, x, y) + log1p_of_pair(e, e_low)
+    larger = select(x > y, x, y) + log1p_of_pair(e, e_low, bounded=True)
     return select(x.equals(y), x + table.LN2_PAIR[0], select((x - y).is_nan(), x + y, larger))
 
 
@@ -133,11 +188,16 @@ def logaddexp(x: Float, y: Float) -> Float:
 def _split_positive(x: Float) -> tuple[Float, Float]:
     """(k, f) with x = 2**k (1 + f), 1 + f in [sqrt(1/2), sqrt(2)], for x > 0."""
     subnormal = x < SMALLEST_NORMAL
-    bits = select(subnormal, x * 2.0**54, x).bits()
+    k, f = _split_normal(select(subnormal, x * 2.0**54, x))
+    return select(subnormal, k - 54.0, k), f
+
+
+def _split_normal(x: Float) -> tuple[Float, Float]:
+    """`_split_positive` for a normal x."""
+    bits = x.bits()
     above = bits - SQRT_HALF_BITS
-    k = float_value(above >> 52)
     mantissa = (bits - (above & EXPONENT_FIELD)).as_double()
-    return select(subnormal, k - 54.0, k), mantissa - 1.0
+    return float_value(above >> 52), mantissa - 1.0
 
 
 def _log_special(x: Float, y: Float) -> Float:
@@ -148,12 +208,23 @@ def _log_special(x: Float, y: Float) -> Float:
 
 
 def log(x: Float) -> Float:
-    k, f = _split_positive(x)
+    if not x.ops.jumps:
+        return log_everywhere(x)
+    y = _log_of_parts(*_split_normal(x))
+    return select_rare(~((x >= SMALLEST_NORMAL) & (x < INF)), slow_path(log_everywhere), (x,), (y,))[0]
+
+
+def log_everywhere(x: Float) -> Float:
+    return _log_special(x, _log_of_parts(*_split_positive(x)))
+
+
+def _log_of_parts(k: Float, f: Float) -> Float:
+    """log(2**k (1 + f))"""
     s = f / (f + 2.0)
     z = s * s
     half_square = f * 0.5 * f
     low = fma(s, half_square + z * horner(z, table.LOG), k * table.LN2[1])
-    return _log_special(x, fma(k, table.LN2[0], f - (half_square - low)))
+    return fma(k, table.LN2[0], f - (half_square - low))
 
 
 def log_mantissa(f: Float) -> tuple[Float, Float]:
@@ -192,15 +263,21 @@ def log10(x: Float) -> Float:
     return _log_in_base(x, table.LOG10_E, table.LOG10_2)
 
 
-def log1p_of_pair(x: Float, low: Float | float, doublings: Float | float = 0.0) -> Float:
-    """log(1 + x + low) + doublings * log(2), for finite x > -1 and a low of at most x's last place."""
+def log1p_of_pair(
+    x: Float, low: Float | float, doublings: Float | float = 0.0, *, bounded: bool = False
+) -> Float:
+    """log(1 + x + low) + doublings * log(2), for finite x > -1 and a low of at most x's last place.
+
+    ``bounded``: x is at most 2**60.
+    """
     u, c = two_sum(1.0, x)
     bits = u.bits()
     above = bits - SQRT_HALF_BITS
     exponent = above >> 52
     mantissa = (bits - (above & EXPONENT_FIELD)).as_double()
-    # Beyond 2^60 the low part cannot matter, and its scale 2^-k would leave the normal range.
-    rest = select(x > 2.0**60, 0.0, (c + low) * power_of_two(0 - exponent))
+    rest = (c + low) * power_of_two(0 - exponent)
+    if not bounded:  # beyond, the low part cannot matter, and its scale 2^-k would leave the normal range
+        rest = select(x > 2.0**60, 0.0, rest)
     f, f_low = fast_two_sum(mantissa - 1.0, rest)
     k = float_value(exponent) + doublings
     s = f / (f + 2.0)
@@ -212,6 +289,13 @@ def log1p_of_pair(x: Float, low: Float | float, doublings: Float | float = 0.0) 
 
 
 def log1p(x: Float) -> Float:
+    if not x.ops.jumps:
+        return log1p_everywhere(x)
+    y = log1p_of_pair(x, 0.0, bounded=True).with_sign_of(x)
+    return select_rare(~((x > -1.0) & (x < 2.0**60)), slow_path(log1p_everywhere), (x,), (y,))[0]
+
+
+def log1p_everywhere(x: Float) -> Float:
     y = log1p_of_pair(x, 0.0).with_sign_of(x)
     y = select(x.equals(INF), x, y)
     y = select(x.equals(-1.0), -INF, y)

@@ -7,6 +7,7 @@ contracted: `a * b + c` is two roundings, `fma(a, b, c)` is one.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -22,10 +23,16 @@ class Ops(Protocol[V, M]):
     subnormals. Comparisons of floats are false on NaN, but for `ne`, which is true. Shift counts are Python
     integers from 0 to 63.
 
+    ``jumps`` says whether `any` jumps over slow paths. Without, a short function is emitted as one straight
+    line, which a compiler can put into lanes; it gives the same bits.
+
     >>> from chainrule.codegen.vecmath import FUNCTIONS, Ops
     >>> def expm1_of_square(b: Ops[V, M], x: V) -> V:
     ...     return FUNCTIONS["expm1"](b, b.mul(x, x))
     """
+
+    @property
+    def jumps(self) -> bool: ...
 
     def const(self, value: float, /) -> V: ...
     def iconst(self, value: int, /) -> V: ...
@@ -112,7 +119,7 @@ class Ops(Protocol[V, M]):
 
 
 Rare = Callable[..., tuple[Any, ...]]
-"""A slow path: called with a builder and values, returns values."""
+"""A slow path: called with a builder and values, returns values; it is known by its `__name__`."""
 
 
 class Float:
@@ -277,6 +284,18 @@ def select_rare(mask: Mask, rare: Rare, args: Sequence[Float], default: Sequence
     return [Float(ops, v) for v in values]
 
 
+@functools.cache
+def slow_path(function: Callable[..., Float | tuple[Float, ...]]) -> Rare:
+    """A function of lanes as a slow path, of the same name."""
+
+    def rare(b: Ops[V, M], *args: V) -> tuple[V, ...]:
+        result = function(*(Float(b, a) for a in args))
+        return tuple(lane.value for lane in (result if isinstance(result, tuple) else (result,)))
+
+    rare.__name__ = function.__name__
+    return rare
+
+
 def fma(a: Float, b: Float | float, c: Float | float) -> Float:
     """a*b + c, rounded once."""
     return Float(a.ops, a.ops.fma(a.value, a.raw(b), a.raw(c)))
@@ -288,6 +307,11 @@ def horner(x: Float, coefficients: Sequence[float]) -> Float:
     for c in reversed(coefficients[:-1]):
         p = fma(p, x, c)
     return p
+
+
+def even_odd(x: Float, square: Float, coefficients: Sequence[float]) -> Float:
+    """As `horner`, in two chains: of the even powers and of the odd ones, which run at the same time."""
+    return fma(horner(square, coefficients[1::2]), x, horner(square, coefficients[::2]))
 
 
 def two_sum(a: Float | float, b: Float) -> tuple[Float, Float]:
@@ -343,6 +367,11 @@ def scale(x: Float, k: Int) -> Float:
     """x * 2**k, rounded once, for x about 1 and |k| < 2000: in two steps, to reach subnormals and the top."""
     half = k >> 1
     return (x * power_of_two(half)) * power_of_two(k - half)
+
+
+def add_exponent(x: Float, k: Int) -> Float:
+    """x * 2**k where both are normal; of k only the low 12 bits count."""
+    return (x.bits() + (k << 52)).as_double()
 
 
 def clamp(x: Float, low: float, high: float) -> Float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from chainrule.codegen import vecmath_tables as table
-from chainrule.codegen.vecmath_explog import exp_of_pair, log, log1p, log_pair
+from chainrule.codegen.vecmath_explog import exp_of_pair, log1p_everywhere, log_everywhere, log_pair
 from chainrule.codegen.vecmath_lanes import (
     INF,
     NAN,
@@ -116,9 +116,9 @@ def log_ndtr(x: Float) -> Float:
     """log(ndtr(x)), within 3 ulp."""
     t, _ = _over_root_two(-x)
     square, square_low = two_prod(x * 0.5, x)
-    tail = log(_times_erfcx(clamp(t, 0.5, 2.0**60), x.const(0.5), 0.0))
+    tail = log_everywhere(_times_erfcx(clamp(t, 0.5, 2.0**60), x.const(0.5), 0.0))
     left = (tail - select(square < 2.0**200, square_low, 0.0)) - square
-    return select(t > 0.5, left, log1p(-ndtr(-x)))
+    return select(t > 0.5, left, log1p_everywhere(-ndtr(-x)))
 
 
 # --- gamma function -----------------------------------------------------------------------------------------

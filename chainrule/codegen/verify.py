@@ -280,6 +280,9 @@ class _Checker:
         self.require(stmt.kind == "serial" or not self.in_lanes(), f"a {stmt.kind} loop inside a lanes loop")
         for reduction in stmt.reductions:
             self.reduction(reduction)
+            if reduction.kind == "sum_of_logs":
+                fits = stmt.kind == "lanes" and stmt.width > 1 and reduction.dtype == "float64"
+                self.require(fits, f"{reduction.name!r}: only lanes sum logarithms, of float64")
         with self.scope():
             self.loops.append(stmt)
             self.reduced.update((reduction.name, stmt) for reduction in stmt.reductions)

@@ -1,30 +1,46 @@
-"""Loops in reverse: from cotangents of a loop's results to cotangents of its arguments, by one loop that runs backwards.
+"""Loops in reverse: cotangents of a loop's results → cotangents of its arguments, by one loop that runs backwards.
 
-Each of its steps reads the state that the step of the loop began with, computes the step again and pulls the cotangents
-back through it. The cotangents of the carries are carries, those of captured values add up in carries, those of scanned
-arrays are stacked. Loops inside are run again inside, so that memory is the sum of the trip counts and not their product.
+Each of its steps has the state that the step of the loop began with, computes the step again and pulls the
+cotangents back through it. The cotangents of the carries are carries, those of captured values add up in carries,
+those of scanned arrays are stacked. Loops inside are run again inside, so that memory is the sum of the trip counts
+and not their product.
 
-Where the number of steps is known when the memory is laid out, the loop is replaced by one that stacks what the reverse
-reads of the states, and nothing else. Of an array of which a step reads little, what it reads is stacked, not the array:
-``y[i] = sin(y[i-1])`` costs one number a step. Elsewhere (``checkpoint``) states are kept in a few places and steps
-repeated.
+Where the number of steps is a size, the loop is replaced by one that also stacks what the reverse reads of the states,
+or what gives that, if it is fewer numbers. Of an array of which a step reads little, what it reads is stacked and not
+the array: ``y[i] = sin(y[i-1])`` costs one number a step. Where the number of steps is known only when they are done,
+see ``checkpoint``.
 
-Source: A. Griewank & A. Walther, Evaluating Derivatives (2008), ch. 3, 4 and 12.
+Source: A. Griewank & A. Walther, Evaluating Derivatives (2008), ch. 4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from . import dim as dims
-from .checkpoint import backwards
-from .dtype import INT64
-from .express import NODES, zeros
+from .arguments import (
+    Arguments,
+    Places,
+    aligned,
+    carry_places,
+    dependence,
+    first_carry,
+    pairs_at,
+    slice_type,
+    union,
+)
+from .checkpoint import Backwards, backwards, counted, live
+from .cut import minimum_cut
+from .dtype import BOOL
+from .express import NODES, reduce, zeros
 from .linear import Pair, Pairs, Structured, Var, either, mask_array, materialise, plus
-from .loops import Arguments, Places, carry_places, dependence, first_carry, pairs_at, slice_type, union, with_zeros
-from .node import Graph, Node, constant, make, results, substitute, topological_until
-from .op import Input, Insert, Loop, Scatter, Type
+from .node import Graph, Node, make, results, substitute, topological_until
+from .op import Gather, Input, Loop, Type
+
+SMALL: Final = 8
+"""Captured values of a map of up to so many numbers get their cotangents stacked and summed: so it stays a map."""
 
 
 def transpose_loop(
@@ -34,98 +50,112 @@ def transpose_loop(
 
     ``replaced`` gets the results of the loop that is run instead of the primal one.
     """
-    adjoint = _adjoint(instruction, op, cotangents, count)
-    if not adjoint.wanted:
+    step = _settled(instruction, op, cotangents, count)
+    if not step.wanted:
         return {}
+    node = instruction.node
     if op.condition != "predicate" and op.length is not None:
-        every = _stacked(instruction.node, op, adjoint, replaced)
+        every = _through_stacks(node, op, step, replaced)
     else:
-        every = _checkpointed(instruction.node, op, adjoint, replaced)
-    rows = pairs_at([*adjoint.places, *adjoint.stacked_places], every)
+        every = _through_checkpoints(node, op, step, replaced)
     total: dict[Var, Pairs] = {}
-    for position, row in zip(adjoint.wanted, rows, strict=True):
+    for position, row in zip(step.wanted, pairs_at(step.places, every), strict=True):
         source = instruction.sources[position]
         if source is not None:
+            if position in step.summed:
+                row = [None if p is None else _sum(p) for p in row]
             before = total.get(source, [None] * count)
             total[source] = [plus(a, b) for a, b in zip(before, row, strict=True)]
     return total
 
 
-# --- one step -----------------------------------------------------------------------------------------------
+def _sum(pair: Pair) -> Pair:
+    """The sum over the steps."""
+    return reduce("sum", pair[0], (0,)), None if pair[1] is None else reduce("any", pair[1], (0,))
+
+
+# --- one step backwards -------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class _Adjoint:
-    """One step backwards, over the inputs of the loop's body, followed by what is carried and then by ``slices``."""
+class _Step:
+    """One step backwards: a program over the inputs of the loop's body, what is carried, and slices of arrays."""
 
-    wanted: list[int]  # the arguments that get cotangents: those of the carries, captured, scanned
     kinds: list[Type]
-    start: list[Node] = field(default_factory=list)  # carried: before the first step backwards
-    carried: list[Node] = field(default_factory=list)  # and after one step
-    places: Places = field(default_factory=list)  # of the cotangents among the carried
-    slices: list[Node] = field(default_factory=list)  # arrays of which a step gets a slice
-    stacked: list[Node] = field(default_factory=list)  # what a step gives to be stacked
-    stacked_places: Places = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)  # the arguments of the loop that get cotangents
+    start: dict[Node, Node] = field(default_factory=dict)  # what is carried, as input → before the first step
+    slices: dict[Node, Node] = field(default_factory=dict)  # input → the array that it is a slice of
+    carried: list[Node] = field(default_factory=list)  # what is carried, after a step
+    stacked: list[Node] = field(default_factory=list)  # what is stacked
+    places: Places = field(default_factory=list)  # of the cotangents wanted, among carried and stacked
+    summed: set[int] = field(default_factory=set)  # the arguments whose cotangents are stacked and then summed
 
     def carry(self, start: Node) -> Node:
-        self.start.append(start)
-        return self.input(start.type)
+        return self._input(start, start.type, self.start)
 
-    def input(self, kind: Type) -> Node:
+    def slice(self, array: Node) -> Node:
+        return self._input(array, slice_type(array.type), self.slices)
+
+    def _input(self, outer: Node, kind: Type, into: dict[Node, Node]) -> Node:
         self.kinds.append(kind)
-        return make(Input(0, len(self.kinds) - 1, kind))
+        node = make(Input(0, len(self.kinds) - 1, kind))
+        into[node] = outer
+        return node
+
+    @property
+    def outputs(self) -> list[Node]:
+        return [*self.carried, *self.stacked]
 
 
-def _adjoint(instruction: Structured, op: Loop, cotangents: dict[int, Pairs], count: int) -> _Adjoint:
-    kinds = op.body.inputs
-    first = first_carry(op)
+def _settled(instruction: Structured, op: Loop, cotangents: dict[int, Pairs], count: int) -> _Step:
+    """The step, with supports of the carried cotangents that hold from step to step.
+
+    The K cotangents of a carry share one support, their union, which starts as it comes and is given up where the step
+    supports everything.
+    """
+    first, kinds = first_carry(op), op.body.inputs
     arriving = [cotangents.get(i, [None] * count) for i in range(len(op.body.outputs))]
     alive, wanted = _reached(instruction, op, arriving, count)
-    carries = range(first, first + op.carries)
-    entering = [
-        union(arriving[i - first], kinds[i]) if any(alive[i - first]) else None for i in carries
-    ]
+    own = kinds[first : first + op.carries]
+    entering = [union(arriving[c], kind) if any(alive[c]) else None for c, kind in enumerate(own)]
     while True:
-        step = _derive(op, arriving, alive, wanted, entering)
-        leaving = [None if m is None else union(row, kinds[i]) for m, row, i in zip(entering, step.rows, carries, strict=True)]
+        step, rows = _derive(op, arriving, alive, wanted, entering)
+        before = [rows.get(first + c, [None] * count) for c in range(op.carries)]
+        leaving = [None if m is None else union(r, k) for m, r, k in zip(entering, before, own, strict=True)]
         if all(a is None or b is not None for a, b in zip(entering, leaving, strict=True)):
             break
         entering = [None if b is None else a for a, b in zip(entering, leaving, strict=True)]
-    adjoint = step.adjoint
-    moving = [i for i in carries if i in wanted]
-    captured = [i for i in wanted if i >= first + op.carries + op.scanned]
-    scanned = [i for i in wanted if first + op.carries <= i < first + op.carries + op.scanned]
-    for i in carries:
-        c = i - first
-        places = carry_places(adjoint.carried, step.rows[c], alive[c], leaving[c], kinds[i])
-        if i in wanted:
-            adjoint.places.append(places)
+    for c, kind in enumerate(own):
+        places = carry_places(step.carried, before[c], alive[c], leaving[c], kind)
+        if first + c in wanted:
+            step.wanted.append(first + c)
+            step.places.append(places)
+    scanned, last = first + op.carries, first + op.carries + op.scanned
+    captured = [i for i in wanted if i >= last]
+    if op.condition == "map" and all(_is_small(kinds[i]) for i in captured):
+        step.summed.update(captured)  # the steps stay independent
     for i in captured:
-        adjoint.places.append(_accumulated(adjoint, step.contributions[i], kinds[i]))
-    for i in scanned:
-        row: list[tuple[int, int | None] | None] = []
-        for pair in step.contributions[i]:
-            row.append(None)
-            if pair is not None:
-                place = len(adjoint.stacked)
-                adjoint.stacked.append(materialise(pair[0], kinds[i]))
-                if pair[1] is not None:
-                    adjoint.stacked.append(mask_array(pair, kinds[i]))
-                row[-1] = (place, None if pair[1] is None else place + 1)
-        adjoint.stacked_places.append(row)
-    shift = len(adjoint.carried)
-    adjoint.stacked_places = [
-        [None if p is None else (p[0] + shift, None if p[1] is None else p[1] + shift) for p in row]
-        for row in adjoint.stacked_places
-    ]
-    adjoint.wanted = [*moving, *captured, *scanned]
-    return adjoint
+        if i not in step.summed:
+            step.wanted.append(i)
+            step.places.append(_accumulated(step, rows[i], kinds[i]))
+    stacked = [i for i in wanted if scanned <= i < last or i in step.summed]
+    (step.stacked,), places_of_stacked = aligned(
+        [[rows[i] for i in stacked]], [kinds[i] for i in stacked], len(step.carried)
+    )
+    step.wanted.extend(stacked)
+    step.places.extend(places_of_stacked)
+    return step
+
+
+def _is_small(kind: Type) -> bool:
+    size = dims.product(kind.shape)
+    return isinstance(size, int) and size <= SMALL
 
 
 def _reached(
     instruction: Structured, op: Loop, arriving: Sequence[Pairs], count: int
 ) -> tuple[list[list[bool]], list[int]]:
-    """Per carry and seed whether its cotangent may become nonzero, and the inputs of the body that get cotangents."""
+    """Per carry and seed whether its cotangent may become nonzero; the inputs of the body that get cotangents."""
     first = first_carry(op)
     depends = dependence(op.body)
     leaving = [depends[o] for o in op.body.outputs]
@@ -136,7 +166,8 @@ def _reached(
         moving |= sum(1 << first + c for c in range(op.carries) if leaving[c] & before)
     columns, reached = [], 0
     for k in range(count):
-        alive = {i for i, row in enumerate(arriving) if row[k] is not None and (i >= op.carries or moving >> first + i & 1)}
+        alive = {i for i, row in enumerate(arriving) if row[k] is not None}
+        alive -= {c for c in range(op.carries) if not moving >> first + c & 1}
         pending = list(alive)
         while pending:
             bits = leaving[pending.pop()] & moving
@@ -146,38 +177,138 @@ def _reached(
                     alive.add(c)
                     pending.append(c)
         columns.append([c in alive for c in range(op.carries)])
-    alive_carries = [[column[c] for column in columns] for c in range(op.carries)]
-    reached |= sum(1 << first + c for c, row in enumerate(alive_carries) if any(row))
-    return alive_carries, [i for i in range(len(op.body.inputs)) if reached >> i & 1]
-
-
-@dataclass(slots=True)
-class _Step:
-    adjoint: _Adjoint
-    rows: list[Pairs]  # cotangents of the carries before the step
-    contributions: dict[int, Pairs]  # of the other inputs of the body
+    rows = [[column[c] for column in columns] for c in range(op.carries)]
+    reached |= sum(1 << first + c for c, row in enumerate(rows) if any(row))
+    return rows, [i for i in range(len(op.body.inputs)) if reached >> i & 1]
 
 
 def _derive(
     op: Loop, arriving: Sequence[Pairs], alive: list[list[bool]], wanted: list[int], entering: Sequence[Node | None]
-) -> _Step:
+) -> tuple[_Step, dict[int, Pairs]]:
+    """A step that pulls cotangents with these supports, and the cotangents of the body's inputs."""
     from .differentiate import pull_pairs
 
-    body, first = op.body, first_carry(op)
-    adjoint = _Adjoint([], list(body.inputs))
+    body = op.body
+    step = _Step(list(body.inputs))
     seeds: list[Pairs] = []
     for c, (own, mask) in enumerate(zip(alive, entering, strict=True)):
         kind = body.outputs[c].type
-        support = None if mask is None else adjoint.carry(mask)
+        support = None if mask is None else step.carry(mask)
         values = [zeros(kind) if p is None else materialise(p[0], kind) for p in arriving[c]]
-        seeds.append([(adjoint.carry(v), support) if on else None for v, on in zip(values, own, strict=True)])
-    accumulators = len(adjoint.kinds)
+        seeds.append([(step.carry(v), support) if on else None for v, on in zip(values, own, strict=True)])
     for output, row in zip(body.outputs[op.carries :], arriving[op.carries :], strict=True):
-        whole = Type((op.length, *output.shape), output.dtype) if op.length is not None else output.type
-        seeds.append([None if p is None else _slice(adjoint, p, whole) for p in row])
-    # the accumulators come between the two, in `_accumulated`; the slices are numbered again there
-    adjoint.slices_from = accumulators
-    rows = pull_pairs(body.outputs, [body.arguments[i] for i in wanted], seeds)
-    found = dict(zip(wanted, rows, strict=True))
-    count = len(arriving[0])
-    return _Step(adjoint, [found.get(first + c, [None] * count) for c in range(op.carries)], found)
+        assert op.length is not None
+        whole = Type((op.length, *output.shape), output.dtype)
+        seeds.append([None if pair is None else _slice(step, pair, whole) for pair in row])
+    rows = pull_pairs(body.outputs, [body.arguments[i] for i in wanted], seeds, repeated=True)
+    return step, dict(zip(wanted, rows, strict=True))
+
+
+def _slice(step: _Step, pair: Pair, whole: Type) -> Pair:
+    return (
+        step.slice(materialise(pair[0], whole)),
+        None if pair[1] is None else step.slice(mask_array(pair, whole)),
+    )
+
+
+def _accumulated(step: _Step, row: Pairs, kind: Type) -> list[tuple[int, int | None] | None]:
+    """Carries that add up what each step gives for a captured value."""
+    reached = union(row, kind)
+    support = None
+    if reached is not None:
+        before = step.carry(zeros(Type(kind.shape, BOOL)))
+        support = either(before, reached)
+        assert support is not None
+    total: Pairs = []
+    for pair in row:
+        more = None if pair is None else (materialise(pair[0], kind), None)
+        total.append(None if more is None else plus((step.carry(zeros(kind)), None), more))
+    return carry_places(step.carried, total, [p is not None for p in row], support, kind)
+
+
+# --- a number of steps that is a size -----------------------------------------------------------------------
+
+
+def _through_stacks(node: Node, op: Loop, step: _Step, replaced: dict[Node, Node]) -> tuple[Node, ...]:
+    """The loop backwards over stacks of what it reads of the states; all its results."""
+    body = op.body
+    saved, chained = _saved(op, step)
+    stacks: dict[Node, Node] = {}
+    if saved:
+        stacked = dict.fromkeys([*body.outputs[op.carries :], *saved])
+        recording = replace(op, body=body.replace([*body.outputs[: op.carries], *stacked]))
+        every = results(make(recording, node.args))
+        place = {output: op.carries + i for i, output in enumerate(stacked)}
+        primal = [*range(op.carries), *(place[o] for o in body.outputs[op.carries :])]
+        replaced.update((a, every[i]) for a, i in zip(results(node), primal, strict=True) if a is not every[i])
+        stacks = {value: every[place[value]] for value in saved}
+    used = set(topological_until(step.outputs, stacks))
+    arguments, inside = Arguments(), dict[Node, Node]()
+    index = inside[body.arguments[0]] = arguments.add(node.args[0], body.inputs[0])
+    for inner, outer in step.start.items():
+        inside[inner] = arguments.add(outer, inner.type)
+    last = 1 + op.carries
+    scanned = zip(body.arguments[last : last + op.scanned], node.args[last : last + op.scanned], strict=True)
+    for inner, outer in (*stacks.items(), *((a, b) for a, b in scanned if a in used), *step.slices.items()):
+        inside[inner] = arguments.add(outer, inner.type)
+    count = len(arguments.outer) - 1 - len(step.start)
+    for inner, outer in zip(body.arguments[last + op.scanned :], node.args[last + op.scanned :], strict=True):
+        if inner in used:
+            inside[inner] = arguments.add(outer, inner.type)
+    for c in chained:
+        stack, begin = stacks[body.outputs[c]], node.args[1 + c]
+        every_step, start = arguments.add(stack, stack.type), arguments.add(begin, begin.type)
+        final = arguments.share(node.args[0], body.inputs[0]) - 1
+        first = NODES.eq(index, final if op.reverse else 0)
+        before = make(Gather((0,)), (every_step, index + 1 if op.reverse else index - 1))
+        inside[body.arguments[1 + c]] = NODES.where(first, start, before)
+    outputs = substitute(step.outputs, inside)
+    condition: Literal["count", "map"] = "count" if step.carried else "map"
+    back = Loop(
+        condition, Graph(arguments.kinds, outputs), None, len(step.carried), count, op.length,
+        reverse=bool(step.carried) and not op.reverse,
+    )  # fmt: skip
+    return results(make(back, tuple(arguments.outer)))
+
+
+def _saved(op: Loop, step: _Step) -> tuple[list[Node], list[int]]:
+    """What to stack of each step, so that a step backwards can have all that it reads of the state.
+
+    That is what is fewest numbers: of a large array of which little is read, what is read. The carry out of a step is
+    the carry into the next one: where both are read, the first is stacked, and the carry is one of the second list.
+    """
+    body = op.body
+    carries = body.arguments[1 : 1 + op.carries]
+    own = {*step.start, *step.slices}
+    primal: dict[Node, None] = {}
+    readers: list[Node] = [*step.outputs]
+    for node in topological_until(step.outputs, ()):
+        if node not in own and all(a in primal for a in node.args):
+            primal[node] = None
+        else:
+            readers.extend(node.args)
+    readers = [n for n in dict.fromkeys(readers) if n in primal]
+    found = minimum_cut(list(primal), carries, readers)
+    chained = [
+        c
+        for c, (carry, after) in enumerate(zip(carries, body.outputs, strict=False))
+        if carry in found and after in primal and not isinstance(after.op, Input)
+    ]
+    if not chained:
+        return found, []
+    following = list(dict.fromkeys(body.outputs[c] for c in chained))
+    known = [carries[c] for c in chained]
+    rest = topological_until(readers, {*following, *known})
+    needed = [carry for carry in carries if carry not in known]
+    return [*minimum_cut(rest, needed, [r for r in readers if r in set(rest)]), *following], chained
+
+
+# --- a number of steps that is known when they are done -----------------------------------------------------
+
+
+def _through_checkpoints(node: Node, op: Loop, step: _Step, replaced: dict[Node, Node]) -> tuple[Node, ...]:
+    trips, every = counted(node, op)
+    replaced.update((a, b) for a, b in zip(results(node), every, strict=False) if a is not b)
+    read = {n.op.position for n in topological_until(step.outputs, ()) if isinstance(n.op, Input)}
+    first = first_carry(op)
+    return backwards(Backwards(node, op, trips, live(op, [i - first for i in read])), step.start, step.carried)

@@ -22,7 +22,7 @@ from .node import Node, constant
 from .op import Type
 from .operations import Operations
 from .scope import Scope, _current, element_type
-from .where import error
+from .where import error, over_traced
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -105,24 +105,24 @@ class Array(Operations):
         if not shape:
             raise error(TypeError, "len() of a traced scalar")
         if isinstance(shape[0], Size):
-            raise error(
+            raise over_traced(error(
                 TypeError,
                 f"len() of an array whose length {shape[0]} is not known while tracing; use x.shape[0],"
                 f" or np.mean and"
                 " np.sum instead of a loop",
-            )
+            ))
         return shape[0]
 
     def __iter__(self) -> Iterator[Array]:
         if not self.shape:
             raise error(TypeError, "iteration over a traced scalar")
         if isinstance(self.shape[0], Size):
-            raise error(
+            raise over_traced(error(
                 TypeError,
                 f"a Python loop over an array whose length {self.shape[0]} is not known while tracing;"
                 f" use whole-array"
                 " operations, cr.map or cr.scan",
-            )
+            ))
         return iter([self[i] for i in range(self.shape[0])])
 
     # --- what it cannot be: a Python number, or a concrete array ---
@@ -176,7 +176,8 @@ class Array(Operations):
         return repr(self)
 
     def __hash__(self) -> int:
-        self._refuse("a traced value in a set or as a dictionary's key", "use what is known while tracing, as x.shape")
+        what = "a traced value, which is unhashable, in a set or as a dictionary's key"
+        self._refuse(what, "use what is known while tracing, as x.shape")
 
     def __reduce__(self) -> NoReturn:
         self._refuse("pickling a traced value", "return it from the function, and pickle the result")
@@ -194,7 +195,7 @@ class Array(Operations):
     def _refuse(self, what: str, instead: str) -> NoReturn:
         if not self._scope.alive:
             enter(self, _current.get())
-        raise error(TypeError, f"{what} ({self!r}); {instead}")
+        raise over_traced(error(TypeError, f"{what} ({self!r}); {instead}"))
 
     def _in_place(self, value: Array) -> Array:
         """The array with its elements replaced; a scalar is a new value, as with NumPy's scalars."""
@@ -220,7 +221,8 @@ class Array(Operations):
         scope = _current.get()
         if self._scope is not scope:
             enter(self, scope)
-            raise error(ValueError, f"{self!r}: {_OUTER}")
+            if scope is None or not scope.adopt(self):
+                raise error(ValueError, f"{self!r}: {_OUTER}")
 
     # --- what the operators and methods go by ---
 

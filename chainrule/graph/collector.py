@@ -1,7 +1,7 @@
 """The garbage collector, out of the way while graphs are built.
 
-Nodes are made by the hundred thousand, live on, and form no cycles: each full collection would walk all of them for nothing,
-which is more than half of the time that a large program takes.
+Nodes are made by the hundred thousand, live on, and form no cycles: each full collection would walk all of them for
+nothing, which is more than half of the time that a large program takes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from .dtype import BOOL, INT64, DType, promote
 from .node import Graph, Node, constant, make, rebuild, results
 from .op import Cond, Input, Loop, Type
 from .scope import current, element_type
-from .trace import Traced, trace_flat
+from .trace import Traced, call_user, trace_flat
 from .where import error, of_function
 
 PyTree = Any
@@ -157,7 +157,10 @@ def _branch(index: Node, functions: list[Callable[..., Any]], operands: tuple[An
     types = [n.type for n in nodes]
 
     def body(function: Callable[..., Any]) -> _Body:
-        return _traced(function, lambda *flat: function(*tree.unflatten(structure, flat)), types, hoist=False)
+        def call(*flat: Array) -> Any:
+            return call_user(function, *tree.unflatten(structure, flat))
+
+        return _traced(function, call, types, hoist=False)
 
     bodies = [body(f) for f in functions]
     for other, name in zip(bodies[1:], names[1:], strict=True):
@@ -213,7 +216,7 @@ def scan(
     slices = [Type(n.shape[1:], n.dtype) for n in scanned]
 
     def call(carry: Any, index: Array, parts: Sequence[Array]) -> tuple[Any, Any]:
-        return _pair(f(carry, tree.unflatten(piece_tree, parts)), f)
+        return _pair(call_user(f, carry, tree.unflatten(piece_tree, parts)), f)
 
     return _counted(f, call, init, scanned, slices, count, lift.size_value(count), reverse)
 
@@ -231,7 +234,7 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
     scanned = [as_node(p) for p in pieces]
     count = _common_length(scanned, tree.paths(piece_tree, "xs"), None)
     types = [_INDEX, *(Type(n.shape[1:], n.dtype) for n in scanned)]
-    body = _traced(f, lambda _, *parts: f(tree.unflatten(piece_tree, parts)), types, counter=True)
+    body = _traced(f, lambda _, *parts: call_user(f, tree.unflatten(piece_tree, parts)), types, counter=True)
     captures = _union([body])
     graph = _with_operands(body, len(types), captures)
     op = Loop("map", graph, None, 0, len(scanned), count)
@@ -261,7 +264,7 @@ def fori_loop(lower: Any, upper: Any, body_fun: Callable[..., Any], init_val: An
 
     def call(carry: Any, index: Array, parts: Sequence[Array]) -> tuple[Any, Any]:
         i = index if known and _bound(lower) == 0 else index + as_array(wrap(_integer(lower)))
-        return body_fun(i, carry), None
+        return call_user(body_fun, i, carry), None
 
     return _counted(body_fun, call, init_val, [], [], count, trips, False)[0]
 
@@ -292,11 +295,11 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     carry = _Carry(init_val)
 
     def trace_body(types: list[Type]) -> _Body:
-        return _traced(body_fun, lambda *flat: body_fun(carry.join(flat)), types, read_only=False)
+        return _traced(body_fun, lambda *flat: call_user(body_fun, carry.join(flat)), types, read_only=False)
 
     body = carry.fixed_point(trace_body, lambda b: b.tree, "body_fun")
     types = carry.types
-    test = _traced(cond_fun, lambda *flat: cond_fun(carry.join(flat)), types)
+    test = _traced(cond_fun, lambda *flat: call_user(cond_fun, carry.join(flat)), types)
     if len(test.graph.outputs) != 1 or test.graph.outputs[0].shape:
         raise error(TypeError, "the condition of while_loop is one truth value; np.all and np.any make one of many")
     captures = _union([body, test])

@@ -29,13 +29,14 @@ from .dim import Dim, Shape, Size
 from .dtype import BOOL, FLOAT64, INT64, DType, canonical, inexact_of
 from .node import Node, constant, make
 from .op import Iota
-from .where import error
+from .where import error, over_traced
 
 
 def as_shape(shape: Any) -> Shape:
     """A shape from a size or a sequence of them."""
     if isinstance(shape, Array):
-        raise error(TypeError, "a shape is made of known sizes, not of traced values")
+        message = "a shape is made of known sizes, not of traced values; pass a static argument, or use x.shape"
+        raise over_traced(error(TypeError, message))
     if not isinstance(shape, (tuple, list, np.ndarray)):
         shape = (shape,)
     return tuple(as_size(d) for d in shape)
@@ -46,7 +47,8 @@ def as_size(size: Any) -> Dim:
     if isinstance(size, Size):
         return size
     if isinstance(size, Array):
-        raise error(TypeError, f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known")
+        message = f"a size is a known number, not a traced value ({size!r}); x.shape[0] is known"
+        raise over_traced(error(TypeError, message))
     try:
         found = operator.index(size)
     except TypeError:

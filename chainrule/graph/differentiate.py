@@ -27,6 +27,7 @@ from .linear import (
     accumulate,
     add_term,
     both,
+    follow,
     forward,
     materialise,
 )
@@ -91,8 +92,15 @@ def jvp(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Seeds) -> tuple[
 
 def vjp(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Seeds) -> list[list[Node | None]]:
     """Cotangents of ``inputs`` for K cotangents of ``outputs``: ``cotangents[output][k]`` → ``[input][k]``."""
-    rows = pull_pairs(outputs, inputs, [_pairs(row) for row in cotangents])
-    return [_arrays(row, node.type) for row, node in zip(rows, inputs, strict=True)]
+    return value_and_vjp(outputs, inputs, cotangents)[1]
+
+
+def value_and_vjp(
+    outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Seeds
+) -> tuple[list[Node], list[list[Node | None]]]:
+    """``outputs`` with their loops shared with the cotangents, and ``vjp``."""
+    values, rows = pull(outputs, inputs, [_pairs(row) for row in cotangents])
+    return values, [_arrays(row, node.type) for row, node in zip(rows, inputs, strict=True)]
 
 
 def push_pairs(
@@ -104,27 +112,50 @@ def push_pairs(
         return list(outputs), [[None] * (len(seeds[0]) if seeds else 0) for _ in outputs]
     given = [seeds[i] for i in moving]
     tangents, replaced = forward(_program(outputs, [inputs[i] for i in moving], given), given)
+    return _followed(outputs, tangents, replaced)
+
+
+def pull_pairs(
+    outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Pairs], *, repeated: bool = False
+) -> list[Pairs]:
+    """``vjp`` of cotangents with their supports.
+
+    ``repeated``: the step of a loop, where it is the way of the cotangents from step to step that takes time.
+    """
+    return pull(outputs, inputs, cotangents, repeated=repeated)[1]
+
+
+def pull(
+    outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Pairs], *, repeated: bool = False
+) -> tuple[list[Node], list[Pairs]]:
+    """``value_and_vjp`` of cotangents with their supports."""
+    arriving = [i for i, row in enumerate(cotangents) if any(pair is not None for pair in row)]
+    if not arriving:
+        return list(outputs), [[None] * (len(cotangents[0]) if cotangents else 0) for _ in inputs]
+    given = [cotangents[i] for i in arriving]
+    program = _program([outputs[i] for i in arriving], inputs, given, repeated=repeated)
+    rows, replaced = transposed(program, given)
+    return _followed(outputs, rows, replaced)
+
+
+def _followed(
+    outputs: Sequence[Node], rows: list[Pairs], replaced: Mapping[Node, Node]
+) -> tuple[list[Node], list[Pairs]]:
+    """Values and derivatives with what is computed elsewhere exchanged."""
     if not replaced:
-        return list(outputs), tangents
-    parts = [n for row in tangents for pair in row if pair is not None for n in pair if n is not None]
+        return list(outputs), rows
+    parts = [n for row in rows for pair in row if pair is not None for n in pair if n is not None]
     done = follow([*outputs, *parts], replaced)
     return [done[o] for o in outputs], [
-        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row] for row in tangents
+        [None if p is None else (done[p[0]], None if p[1] is None else done[p[1]]) for p in row] for row in rows
     ]
 
 
-def pull_pairs(outputs: Sequence[Node], inputs: Sequence[Node], cotangents: Sequence[Pairs]) -> list[Pairs]:
-    """``vjp`` of cotangents with their supports."""
-    arriving = [i for i, row in enumerate(cotangents) if any(pair is not None for pair in row)]
-    if not arriving:
-        return [[None] * (len(cotangents[0]) if cotangents else 0) for _ in inputs]
-    given = [cotangents[i] for i in arriving]
-    return transposed(_program([outputs[i] for i in arriving], inputs, given), given)
-
-
-def _program(outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs]) -> Program:
+def _program(
+    outputs: Sequence[Node], inputs: Sequence[Node], seeds: Sequence[Pairs], *, repeated: bool = False
+) -> Program:
     program = linearize(outputs, inputs)
-    return accumulate(program) if len(seeds[0]) > 1 else program
+    return accumulate(program) if repeated or len(seeds[0]) > 1 else program
 
 
 def _pairs(row: Sequence[Node | None]) -> Pairs:
@@ -133,29 +164,6 @@ def _pairs(row: Sequence[Node | None]) -> Pairs:
 
 def _arrays(row: Pairs, kind: Type) -> list[Node | None]:
     return [None if pair is None else materialise(pair[0], kind) for pair in row]
-
-
-def follow(outputs: Sequence[Node], replaced: Mapping[Node, Node]) -> dict[Node, Node]:
-    """Nodes → the same with the nodes of ``replaced`` exchanged, also below the replacements."""
-    done: dict[Node, Node] = {}
-    stack = list(outputs)
-    while stack:
-        node = stack[-1]
-        if node in done:
-            stack.pop()
-            continue
-        instead = replaced.get(node)
-        needed = [a for a in (node.args if instead is None else (instead,)) if a not in done]
-        if needed:
-            stack.extend(needed)
-            continue
-        stack.pop()
-        if instead is not None:
-            done[node] = done[instead]
-        else:
-            args = tuple([done[a] for a in node.args])
-            done[node] = node if args == node.args else make(node.op, args)
-    return done
 
 
 def active_nodes(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
@@ -174,7 +182,7 @@ def active_nodes(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
 
 
 def loops_between(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
-    """The loops through which a derivative passes: reverse mode cannot transpose them, forward mode can."""
+    """The loops through which a derivative passes, and the branches that hold some."""
     return [node for node in active_nodes(outputs, inputs) if _holds_loop(node)]
 
 
@@ -479,5 +487,6 @@ def unit_seeds(kind: Type) -> list[Node]:
 
 
 __all__ = [
-    "NotDifferentiable", "active_nodes", "jvp", "linearize", "loops_between", "results", "unit_seeds", "vjp",
+    "NotDifferentiable", "active_nodes", "jvp", "linearize", "loops_between", "results", "unit_seeds", "value_and_vjp",
+    "vjp",
 ]  # fmt: skip

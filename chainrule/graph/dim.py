@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .where import error
+from .where import error, over_traced
 
 SMALLEST = 2  # the least value of a named size
 
@@ -91,10 +91,10 @@ class Size:
         return _decided(other, self + 1, f"{self} < {other}")
 
     def __bool__(self) -> bool:
-        raise error(TypeError, f"the size {self} is not known while tracing")
+        raise over_traced(error(TypeError, f"the size {self} is not known while tracing"))
 
     def __int__(self) -> int:
-        raise error(TypeError, f"the size {self} is not known while tracing; pass it as a concrete number")
+        raise over_traced(error(TypeError, f"the size {self} is not known while tracing; pass it as a concrete number"))
 
     __index__ = __int__
 

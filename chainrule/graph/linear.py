@@ -13,7 +13,7 @@ reverse-mode automatic differentiation (2021).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -23,7 +23,7 @@ from . import dim as dims
 from .dim import Dim, Shape
 from .dtype import BOOL, INT64, DType
 from .express import NODES, apply, broadcast, cast, reduce, spread, transpose, zeros
-from .node import Node, constant, make
+from .node import Node, const_value, constant, make
 from .op import (
     Broadcast,
     Cast,
@@ -239,7 +239,22 @@ def scaled(pair: Pair, coefficient: Node | None, mask: Node | None) -> Pair:
 def plus(a: Pair | None, b: Pair | None) -> Pair | None:
     if a is None or b is None:
         return b if a is None else a
-    return a[0] + b[0], either(a[1], b[1])
+    return added(a[0], b[0]), either(a[1], b[1])
+
+
+def added(total: Node, more: Node) -> Node:
+    """A sum; what is only put at some places of an array of zeros is added at these places."""
+    put = []
+    node = more
+    while isinstance(node.op, Scatter) and node.op.kind == "add":
+        put.append(node)
+        node = node.args[0]
+    if not put or not (isinstance(node.op, Broadcast) and const_value(node.args[0]) == 0):
+        return total + more
+    total = spread(total, more.shape)
+    for link in reversed(put):
+        total = make(link.op, (total, *link.args[1:]))
+    return total
 
 
 def materialise(value: Node, kind: Type) -> Node:
@@ -285,6 +300,29 @@ def forward(program: Program, seeds: Sequence[Pairs]) -> tuple[list[Pairs], dict
                 assert_never(instruction)
         values.append(row)
     return [nothing if o is None else values[o] for o in program.outputs], replaced
+
+
+def follow(outputs: Sequence[Node], replaced: Mapping[Node, Node]) -> dict[Node, Node]:
+    """Nodes → the same with the nodes of ``replaced`` exchanged, also below the replacements."""
+    done: dict[Node, Node] = {}
+    stack = list(outputs)
+    while stack:
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        instead = replaced.get(node)
+        needed = [a for a in (node.args if instead is None else (instead,)) if a not in done]
+        if needed:
+            stack.extend(needed)
+            continue
+        stack.pop()
+        if instead is not None:
+            done[node] = done[instead]
+        else:
+            args = tuple([done[a] for a in node.args])
+            done[node] = node if args == node.args else make(node.op, args)
+    return done
 
 
 def _combine(terms: tuple[Term, ...], values: list[Pairs], k: int) -> Pair | None:

@@ -1,7 +1,7 @@
 """Node and Graph: programs as shared expression DAGs.
 
-Nodes are interned: equal subexpressions are one object, and identity is equality. A ``digest`` of the structure, the same
-in every process, orders terms and keys caches. Every traversal is iterative.
+Nodes are interned: equal subexpressions are one object, and identity is equality. A ``digest`` of the structure, the
+same in every process, orders terms and keys caches. Every traversal is iterative.
 """
 
 from __future__ import annotations

@@ -267,7 +267,8 @@ class Loop:
 
     ``count`` and ``map``: arguments (trip count: int64, *carries, *scanned, *captured); the body takes
     (index, *carries, *one slice of each scanned along axis 0, *captured) and returns (*carries, *outputs of the step).
-    Results: (*final carries, *step outputs stacked along a new axis 0). ``map`` has no carries: its steps are independent.
+    Results: (*final carries, *step outputs stacked along a new axis 0). ``map`` has no carries: its steps are
+    independent.
     ``length`` is the static trip count, needed where something is scanned or stacked, else None.
     ``reverse`` runs index = length−1 … 0 (scanned and stacked keep their places).
 
@@ -387,7 +388,8 @@ def infer(op: Op, types: Sequence[Any]) -> Result:
             return Type(counts, types[0].dtype)
         case Pad(low, high, inner):
             padded = zip(types[0].shape, low, high, inner, strict=True)
-            return Type(tuple(n + a + b + (dims.maximum(n - 1, 0) * i if i else 0) for n, a, b, i in padded), types[0].dtype)
+            shape = tuple(n + a + b + (dims.maximum(n - 1, 0) * i if i else 0) for n, a, b, i in padded)
+            return Type(shape, types[0].dtype)
         case Concatenate(axis):
             total: Dim = 0
             for t in types:

@@ -25,6 +25,23 @@ class Bound(np.ndarray[Any, Any]):
 
 
 @final
+class Block:
+    """What is known of a trace that is a branch or a body of the program's own Python code, not a function of its own.
+
+    ``adopted`` holds the outer arrays that were written to here, each with the node and scope that it had. In a
+    ``trial`` the block may yet be run as plain Python, so that nothing may happen in it that cannot be taken back.
+    ``outside`` are the identities of the containers that were there before.
+    """
+
+    __slots__ = ("adopted", "outside", "trial")
+
+    def __init__(self, trial: bool, outside: set[int]) -> None:
+        self.adopted: dict[int, tuple[Any, Node, Scope]] = {}
+        self.outside = outside
+        self.trial = trial
+
+
+@final
 class Scope:
     """One trace in progress. ``level`` counts the traces around it; 0 is the root.
 
@@ -37,10 +54,12 @@ class Scope:
         "_external",
         "_held",
         "alive",
+        "block",
         "elements",
         "function",
         "hidden",
         "level",
+        "made",
         "names",
         "nonnegative",
         "parent",
@@ -55,6 +74,7 @@ class Scope:
         self.level: int = 0 if self.parent is None else self.parent.level + 1
         self.root: Scope = self if self.parent is None else self.parent.root
         self.alive = True
+        self.block: Block | None = None
         self.function = function
         self.types = types
         self.names = names
@@ -63,6 +83,7 @@ class Scope:
         self.elements: dict[tuple[Node, int], Node] = {}  # x[i] of vectors, which programs ask for again and again
         self.nonnegative: set[Node] = set()  # what is known to be so, such as a loop's counter
         self.hidden: list[np.ndarray[Any, Any]] = []
+        self.made: dict[int, Any] = {}  # by id, the concrete arrays that rewritten source has made (root only)
         # id of a concrete array → the array itself (so that the id stays its own) and the node of
         # its last snapshot
         self._held: dict[int, tuple[Any, int, Node]] = {}
@@ -123,6 +144,18 @@ class Scope:
         while scope is not None and node.level < scope.level and node not in scope.seen:
             scope.seen[node] = None
             scope = scope.parent
+
+    def adopt(self, array: Any) -> bool:
+        """Makes an array of an outer trace one of this block, until the block ends; False where there is no block."""
+        scope: Scope | None = self
+        while scope is not None and scope is not array._scope:
+            if scope.block is None:
+                return False
+            scope = scope.parent
+        assert self.block is not None
+        self.block.adopted[id(array)] = (array, array._node, array._scope)
+        array._scope = self
+        return True
 
     def all_nonnegative(self) -> frozenset[Node]:
         """The nodes known not to be negative, in this trace and those around it."""

@@ -1,20 +1,31 @@
 """Derivatives of the ops that hold bodies: a branch derives its bodies, a loop carries its tangents along.
 
 Forward, value and tangents come from one loop or branch, which replaces the primal one, so that nothing runs twice.
-A branch is transposed branch by branch. The transpose of a loop is refused here; callers run such programs forward.
+A branch is transposed branch by branch; the transpose of a loop is in ``adjoint``.
 Tangents go in and come out with their supports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .dtype import BOOL, is_inexact
+from .adjoint import transpose_loop
+from .arguments import (
+    Arguments,
+    Places,
+    aligned,
+    carry_places,
+    dependence,
+    first_carry,
+    pairs_at,
+    slice_type,
+    union,
+)
 from .express import zeros
-from .linear import Pairs, Structured, Var, either, mask_array, materialise, plus
+from .linear import Pairs, Structured, Var, materialise, plus
 from .node import Graph, Node, make, results, substitute
-from .op import Cond, Input, Loop, Stop, Type
+from .op import Cond, Loop
 
 
 def forward_structured(
@@ -28,102 +39,15 @@ def forward_structured(
     return _forward_loop(node, node.op, rows, replaced)
 
 
-def transpose_structured(instruction: Structured, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
-    """Cotangents of the arguments of a Cond, per variable."""
-    from .differentiate import NotDifferentiable
-
-    node = instruction.node
-    if not isinstance(node.op, Cond):
-        raise NotDifferentiable(
-            node,
-            "reverse mode through a loop is not supported; use forward mode (jvp, jacfwd, grad of few numbers)",
-        )
-    return _transpose_cond(instruction, node.op, cotangents, count)
-
-
-# --- arguments and results of bodies ------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Arguments:
-    """The arguments of a node that is being made, and the types of the inputs of its body."""
-
-    outer: list[Node] = field(default_factory=list)
-    kinds: list[Type] = field(default_factory=list)
-    known: dict[tuple[Node, Type], Node] = field(default_factory=dict)
-
-    def add(self, node: Node, kind: Type) -> Node:
-        """One more argument; returns the input of the body that stands for it."""
-        self.outer.append(node)
-        self.kinds.append(kind)
-        return make(Input(0, len(self.kinds) - 1, kind))
-
-    def share(self, node: Node, kind: Type) -> Node:
-        """An argument that does not change: the same one where it was shared before."""
-        key = (node, kind)
-        if key not in self.known:
-            self.known[key] = self.add(node, kind)
-        return self.known[key]
-
-    def share_pairs(self, row: Pairs) -> Pairs:
-        """K tangents as arguments."""
-        return [
-            None if p is None else (self.share(p[0], p[0].type), None if p[1] is None else self.share(p[1], p[1].type))
-            for p in row
-        ]
-
-    def share_slices(self, row: Pairs, kind: Type) -> Pairs:
-        """K tangents of an array of this type, of which the body gets one slice along axis 0 at a time."""
-        inside: Pairs = []
-        for pair in row:
-            if pair is None:
-                inside.append(None)
-                continue
-            value = self.share(materialise(pair[0], kind), slice_type(kind))
-            mask = None if pair[1] is None else mask_array(pair, kind)
-            inside.append((value, None if mask is None else self.share(mask, slice_type(mask.type))))
-        return inside
-
-
-def slice_type(kind: Type) -> Type:
-    return Type(kind.shape[1:], kind.dtype)
-
-
-Places = list[list[tuple[int, int | None] | None]]  # per row and seed, where value and mask stand in a list of results
-
-
-def aligned(
-    bodies: Sequence[Sequence[Pairs]], kinds: Sequence[Type], first: int = 0
-) -> tuple[list[list[Node]], Places]:
-    """Rows of tangents that several bodies give for the same arrays, as lists of outputs of the same types.
-
-    A tangent that is None in one body only is zeros there; its support is nowhere. The places count from ``first``.
-    """
-    flat: list[list[Node]] = [[] for _ in bodies]
-    places: Places = []
-    for position, kind in enumerate(kinds):
-        row: list[tuple[int, int | None] | None] = []
-        for pairs in zip(*[body[position] for body in bodies], strict=True):
-            if all(p is None for p in pairs):
-                row.append(None)
-                continue
-            value, mask = first + len(flat[0]), None
-            for outputs, pair in zip(flat, pairs, strict=True):
-                outputs.append(zeros(kind) if pair is None else materialise(pair[0], kind))
-            if all(p is None or p[1] is not None for p in pairs):
-                mask = first + len(flat[0])
-                for outputs, pair in zip(flat, pairs, strict=True):
-                    outputs.append(mask_array(pair, kind))
-            row.append((value, mask))
-        places.append(row)
-    return flat, places
-
-
-def pairs_at(places: Places, nodes: Sequence[Node]) -> list[Pairs]:
-    """The tangents that stand at the places in a list of results."""
-    return [
-        [None if p is None else (nodes[p[0]], None if p[1] is None else nodes[p[1]]) for p in row] for row in places
-    ]
+def transpose_structured(
+    instruction: Structured, cotangents: dict[int, Pairs], count: int, replaced: dict[Node, Node]
+) -> dict[Var, Pairs]:
+    """Cotangents of the arguments of a Cond or Loop, per variable."""
+    op = instruction.node.op
+    if isinstance(op, Cond):
+        return _transpose_cond(instruction, op, cotangents, count)
+    assert isinstance(op, Loop)
+    return transpose_loop(instruction, op, cotangents, count, replaced)
 
 
 def _replace(node: Node, instead: Sequence[Node], replaced: dict[Node, Node]) -> None:
@@ -181,15 +105,15 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     A carry of which some seed's tangent may become nonzero carries one for that seed. The K tangents of a carry share
     one support, their union, which starts as it comes and is given up where the body supports everything.
     """
-    first = _first_carry(op)
+    first = first_carry(op)
     kinds = op.body.inputs[first : first + op.carries]
     active = _active_carries(op, tangents)
     rows = tangents[first : first + op.carries]
-    entering = [_union(row, kind) if any(own) else None for row, kind, own in zip(rows, kinds, active, strict=True)]
+    entering = [union(row, kind) if any(own) else None for row, kind, own in zip(rows, kinds, active, strict=True)]
     while True:
         step = _derive_body(node, op, tangents, active, entering)
         leaving = [
-            None if mask is None else _union(row, kind)
+            None if mask is None else union(row, kind)
             for mask, row, kind in zip(entering, step.rows, kinds, strict=False)
         ]
         if all(a is None or b is not None for a, b in zip(entering, leaving, strict=True)):
@@ -198,16 +122,7 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     carried = list(step.values[: op.carries])
     places: Places = []
     for row, kind, own, mask in zip(step.rows, kinds, active, leaving, strict=False):
-        values = [
-            (zeros(kind) if p is None else materialise(p[0], kind)) if on else None
-            for p, on in zip(row, own, strict=True)
-        ]
-        support = None if mask is None else len(carried)
-        carried.extend([] if mask is None else [mask])
-        places.append([])
-        for value in values:
-            places[-1].append(None if value is None else (len(carried), support))
-            carried.extend([] if value is None else [value])
+        places.append(carry_places(carried, row, own, mask, kind))
     results_of_step = [o.type for o in op.body.outputs[op.carries :]]
     (outputs,), more = aligned([step.rows[op.carries :]], results_of_step, len(carried) + len(results_of_step))
     body = Graph(step.arguments.kinds, [*carried, *step.values[op.carries :], *outputs])
@@ -221,34 +136,10 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     return pairs_at([*places, *more], every)
 
 
-def _first_carry(op: Loop) -> int:
-    """The number of the first carry among the arguments of a loop and the inputs of its body."""
-    return 0 if op.condition == "predicate" else 1
-
-
-def _union(row: Pairs, kind: Type) -> Node | None:
-    """Where some of the tangents are supported; None: everywhere."""
-    total: Node | None = zeros(Type(kind.shape, BOOL))
-    first = True
-    for pair in row:
-        if pair is not None:
-            own = None if pair[1] is None else mask_array(pair, kind)
-            total, first = own if first else either(total, own), False
-    return total
-
-
 def _active_carries(op: Loop, tangents: Sequence[Pairs]) -> list[list[bool]]:
     """For each carry and seed, whether the carry's tangent may become nonzero in some step."""
-    depends: dict[Node, int] = {}  # the inputs that a node's tangent depends on, as bits
-    for node in op.body.nodes:
-        bits = 0
-        if isinstance(node.op, Input):
-            bits = 1 << node.op.position
-        elif not isinstance(node.op, Stop):
-            for arg in node.args:
-                bits |= depends[arg]
-        depends[node] = bits if isinstance(node.type, tuple) or is_inexact(node.dtype) else 0
-    first = _first_carry(op)
+    depends = dependence(op.body)
+    first = first_carry(op)
     leaving = [depends[o] for o in op.body.outputs[: op.carries]]
     columns = []
     for k in range(len(tangents[0])):
@@ -278,7 +169,7 @@ def _derive_body(
     from .differentiate import push_pairs
 
     arguments = Arguments()
-    first = _first_carry(op)
+    first = first_carry(op)
     last = first + op.carries
     # the trip count stands where the body has its index
     inputs = [arguments.add(a, op.body.inputs[i]) for i, a in enumerate(node.args[:last])]

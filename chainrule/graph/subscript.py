@@ -33,7 +33,7 @@ def getitem(x: Array, index: Any) -> Array:
         )
     plan = indexing.plan(shape, entries, scope.all_nonnegative())
     found = wrap(indexing.read(node, plan), scope)
-    if not plan.is_view:
+    if not plan.is_view or (not found.shape and Ellipsis not in entries):  # one element is a value, no view
         return found
     return view_of(
         found,

@@ -19,7 +19,7 @@ from .functions import FUNCTIONS
 from .node import Graph, Node, make, rebuild
 from .op import Const, Input, Type
 from .scope import Scope, current, element_type, entered, outside
-from .where import error, is_of_user, of_function, raised_at
+from .where import error, here, is_of_user, of_function, raised_at
 
 __all__ = ["FUNCTIONS", "Scope", "Traced", "current", "outside", "spec", "trace", "trace_flat"]
 
@@ -83,10 +83,9 @@ def _check_equal(found: Traced, again: Traced, function: Callable[..., Any]) -> 
     if found.graph == again.graph and all(a.tobytes() == b.tobytes() for a, b in captures):
         return
     known = set(again.graph.nodes)
-    whole = of_function(function)
     places = [found.graph.provenance.get(n) for n in found.graph.nodes if n not in known]
-    inside = [w for w in places if w is not None and (whole is None or (w.path == whole.path and w.line >= whole.line))]
-    raise error(TypeError, _FROZEN, inside[0] if inside else whole)
+    inside = [w for w in places if w is not None and w != here()]  # not what transforms made of it
+    raise error(TypeError, _FROZEN, inside[0] if inside else of_function(function))
 
 
 def _trace(
@@ -106,6 +105,15 @@ def _trace(
         inputs = (*scope.types, *(Type(h.shape, h.dtype) for h in hidden))
         graph = Graph(inputs, outputs, _names(given, len(types), len(hidden)), scope.provenance)
         return Traced(graph, tuple(hidden), structure)
+    graph, captured = close_inner(scope, outputs, _names(given, len(types), 0), hoist)
+    parent = scope.parent
+    return Traced(graph, tuple(argument(node, parent) for node in captured), structure)
+
+
+def close_inner(
+    scope: Scope, outputs: Sequence[Node], names: tuple[str, ...], hoist: bool
+) -> tuple[Graph, list[Node]]:
+    """The graph of a trace inside another, and the outer values that it takes after its own arguments."""
     captured = _captured(scope, outputs, hoist)
     known = {node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))}
     for node in captured:
@@ -113,9 +121,14 @@ def _trace(
     closed, renamed = rebuild(outputs, known)
     provenance = {renamed[n]: w for n, w in scope.provenance.items() if n in renamed}
     inputs = (*scope.types, *(n.type for n in captured))
-    graph = Graph(inputs, closed, _names(given, len(types), len(captured)), provenance)
-    parent = scope.parent
-    return Traced(graph, tuple(argument(node, parent) for node in captured), structure)
+    return Graph(inputs, closed, _names(names, len(names), len(captured)), provenance), captured
+
+
+def call_user(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """The user's function of these arguments; ordinary Python control flow on traced values works in it."""
+    from . import syntax
+
+    return syntax.call_user(function, args, kwargs)
 
 
 def _call(function: Callable[..., Any], handles: list[Array]) -> Any:
@@ -228,7 +241,7 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
 
     def flat(*arrays: Array) -> Any:
         positional, named = tree.unflatten(structure, arrays)
-        return function(*positional, **named)
+        return call_user(function, *positional, **named)
 
     flat.__wrapped__ = function  # type: ignore[attr-defined]
     return trace_flat(flat, types, paths).graph

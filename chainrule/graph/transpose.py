@@ -58,14 +58,19 @@ from .op import (
 )
 
 
-def transposed(program: Program, cotangents: Sequence[Pairs]) -> list[Pairs]:
-    """Cotangents of the inputs for K cotangents of each output: ``cotangents[output][k]`` → ``result[input][k]``."""
+def transposed(program: Program, cotangents: Sequence[Pairs]) -> tuple[list[Pairs], dict[Node, Node]]:
+    """Cotangents of the inputs for K cotangents of each output: ``cotangents[output][k]`` → ``result[input][k]``.
+
+    Loops also give what the loops backwards read; the second result says which nodes of the primal program are so
+    replaced.
+    """
     from .structured import transpose_structured
 
     count = len(cotangents[0]) if cotangents else 0
     total: list[Pairs | None] = [None] * len(program.instructions)
     multiple: dict[Var, dict[int, Pairs]] = {}
     results: list[Pairs] = [[None] * count for _ in program.inputs]
+    replaced: dict[Node, Node] = {}
 
     def add(var: Var, k: int, pair: Pair | None) -> None:
         row = total[var]
@@ -82,7 +87,7 @@ def transposed(program: Program, cotangents: Sequence[Pairs]) -> list[Pairs]:
         instruction = program.instructions[var]
         if isinstance(instruction, Structured):
             if var in multiple:
-                for argument, pairs in transpose_structured(instruction, multiple[var], count).items():
+                for argument, pairs in transpose_structured(instruction, multiple[var], count, replaced).items():
                     for k, pair in enumerate(pairs):
                         if pair is not None:
                             add(argument, k, pair)
@@ -113,7 +118,7 @@ def transposed(program: Program, cotangents: Sequence[Pairs]) -> list[Pairs]:
                 multiple.setdefault(source, {})[index] = mine
             case _:
                 assert_never(instruction)
-    return results
+    return results, replaced
 
 
 def transpose_pair(op: Op, pair: Pair, given: Type, kind: Type, slot: int, others: tuple[Node, ...]) -> Pair:

@@ -20,6 +20,7 @@ _INSIDE: Final = (
     _ROOT + os.sep,
     *(os.path.join(_SITE, name) + os.sep for name in ("numpy", "scipy", "optree", "malt")),
 )
+_STANDARD: Final = os.path.dirname(os.path.abspath(os.__file__)) + os.sep  # copy.deepcopy is nobody's program
 LONGEST: Final = 100
 _known: Final[dict[str, bool]] = {"<__array_function__ internals>": True}
 
@@ -95,14 +96,18 @@ def _assigned_name(code: CodeType, instruction: int) -> str | None:
     following = (s for s in dis.get_instructions(code) if s.offset > instruction and s.opname != "NOP")
     step = next(following, None)
     stores = ("STORE_FAST", "STORE_NAME", "STORE_DEREF", "STORE_GLOBAL")
-    return str(step.argval) if step is not None and step.opname in stores else None
+    if step is None or step.opname not in stores or str(step.argval).startswith("ag__"):  # names of rewritten source
+        return None
+    return str(step.argval)
 
 
 def is_inside(filename: str) -> bool:
     """Whether a file belongs to this package or to a library that it stands on."""
     found = _known.get(filename)
     if found is None:
-        found = _known[filename] = os.path.abspath(filename).startswith(_INSIDE) or filename.startswith("<frozen")
+        path = os.path.abspath(filename)
+        standard = path.startswith(_STANDARD) and "-packages" + os.sep not in path
+        found = _known[filename] = standard or path.startswith(_INSIDE) or filename.startswith("<frozen")
     return found
 
 
@@ -139,8 +144,9 @@ def raised_at(problem: BaseException) -> Where | None:
 def error(kind: type[E], message: str, where: Where | None = None) -> E:
     """An exception of type ``kind`` whose message ends with the user's line.
 
-    >>> raise error(TypeError, "no such thing")                                     # doctest: +SKIP
-    TypeError: no such thing (at fit.py:12: `y = f(x)`)
+    >>> raise error(TypeError, "no such thing")                                     # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    TypeError: no such thing (at ...`raise error(TypeError, "no such thing")...`)
     """
     where = where or here()
     if where is not None:
@@ -149,6 +155,23 @@ def error(kind: type[E], message: str, where: Where | None = None) -> E:
     problem = kind(message)
     problem.of_user = True  # type: ignore[attr-defined]
     return problem
+
+
+def over_traced(problem: E) -> E:
+    """Marks an error that ordinary Python ran into because a value is traced: rewritten source may not."""
+    problem.over_traced = True  # type: ignore[attr-defined]
+    return problem
+
+
+def find_over_traced(problem: BaseException | None) -> BaseException | None:
+    """The exception marked by ``over_traced``: this one, or one that it covers."""
+    seen: list[BaseException] = []
+    while problem is not None and problem not in seen:
+        if getattr(problem, "over_traced", "sequence of integers" in str(problem)):
+            return problem
+        seen.append(problem)
+        problem = problem.__cause__ or problem.__context__
+    return None
 
 
 def is_of_user(problem: BaseException | None) -> bool:

@@ -19,7 +19,7 @@ Factors = tuple[tuple[int, int], ...]  # (atom, power), ascending, no power 0
 
 MOST_FACTORS: Final = 12  # different atoms in a product; a longer one becomes an atom
 # primitives whose result is rounded, so that one need not care for its last bit
-_ROUNDED: Final = frozenset([
+ROUNDED: Final = frozenset([
     "mul", "div", "sqrt", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "pow", "sin", "cos", "tan",
     "sinh", "cosh", "tanh", "sech", "expit", "erf", "erfc", "atan",
 ])  # fmt: skip
@@ -53,7 +53,7 @@ class Atom:
         self.array = not isinstance(type, tuple) and bool(type.shape)
         match op:
             case Scalar(name):
-                self.rounded = name in _ROUNDED
+                self.rounded = name in ROUNDED
             case _:
                 self.rounded = isinstance(op, (Reduce, Contract))
 

@@ -9,6 +9,7 @@ from chainrule.graph.node import Graph
 
 from .bodies import prune
 from .exact import EXACT
+from .horner import horner
 from .normal import cheaper, normal_form
 from .real import REAL, ROOTS, share_reciprocals
 from .rewrite import Driver, Table
@@ -52,7 +53,7 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
         return _settled(graph, driver, _unchanged)
     graph = _settled(graph, driver, _taken_apart)
     for _ in range(_ROUNDS):
-        normal = normal_form(graph)
+        normal = horner(normal_form(graph))
         if normal == graph:
             break
         found = _settled(normal, driver, _taken_apart)

@@ -88,6 +88,17 @@ def sums(x: Any, y: Any) -> Any:
     return np.sum(x), np.sum(x * y), np.sum(np.exp(x)), np.prod(1 + 0.1 * x), np.mean(y)
 
 
+@program(
+    N_,
+    calls=lambda: (
+        [(np.exp(10 * RNG.normal(size=n)),) for n in (*LENGTHS, 40_000)]
+        + [(np.append(np.full(100, 5e-324), v),) for v in (0.0, np.inf, -1.0, np.nan, 1e-310, [0.0, np.inf])]
+    ),
+)
+def sums_of_logs(x: Any) -> Any:
+    return np.sum(np.log(x)), np.sum(np.sqrt(x))
+
+
 @program(N_, calls=lambda: [(RNG.normal(size=n),) for n in LENGTHS if n] + [(np.array([1.0, np.nan, 0.0, -0.0, 3.0]),)])
 def extrema(x: Any) -> Any:
     return np.min(x), np.max(x), np.max(np.abs(x)), np.any(x > 2), np.all(x > -2)

@@ -16,7 +16,7 @@ from chainrule.graph.namespaces import numpy_namespace
 Names: TypeAlias = dict[str, Any]
 _COMBINE = {
     "sum": np.add, "prod": np.multiply, "min": np.minimum, "max": np.maximum,
-    "any": np.logical_or, "all": np.logical_and,
+    "any": np.logical_or, "all": np.logical_and, "sum_of_logs": lambda before, x: before + np.log(x),
 }  # fmt: skip
 
 

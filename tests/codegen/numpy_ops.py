@@ -72,6 +72,9 @@ def _check(dtype: type, *values: Values) -> None:
 class NumpyOps:
     """An `Ops[Values, Masks]`. It also checks that floats and integers are not mixed up."""
 
+    def __init__(self, jumps: bool = True) -> None:
+        self.jumps = jumps
+
     def _float(self, f: Callable[..., Any], *args: Values) -> Values:
         _check(np.float64, *args)
         return f(*args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import itertools
 import pickle
@@ -60,6 +61,7 @@ done:
 """
 """Waits for x[0] to become something else than 0, for 0.4 s or a little more, and returns it."""
 WAIT_SIGNATURE = Signature((VECTOR,), (), ("n",), (REAL,), 0)
+native.define_symbols({"usleep": ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value})
 
 
 class Keep:

@@ -131,7 +131,7 @@ def test_what_is_between_straight_code_reads_and_is_read() -> None:
 def big_program(steps: int) -> Any:
     def program(x: Any) -> Any:
         a, b, c = x[0], x[1], x[2]
-        for _ in range(steps):
+        for _ in iter(range(steps)):  # of no known length, so not rolled into a loop
             a = a + 0.1 * b * c
             b = b - 0.1 * a / (1 + c * c)
             c = c + 0.01 * a * b

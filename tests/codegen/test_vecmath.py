@@ -232,6 +232,21 @@ def test_sincos_is_sin_and_cos() -> None:
 # --- exact values -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["exp", "exp2", "log", "expm1", "log1p", "expit", "softplus", "log_expit"])
+def test_slow_paths_change_no_bits(name: str) -> None:
+    """With jumps and without, alone and among others, next to where the slow paths begin too."""
+    rng = np.random.default_rng(8)
+    edges = np.array([MIN, 708.0, 709.78, 745.1, 746.0, 1022.0, 1024.0, 1.0, 2.0**60, 1e308])
+    near = [*edges, *np.nextafter(edges, INF), *np.nextafter(edges, 0.0), 0.0, TINY, MAX, INF, NAN]
+    spread = [near, np.negative(near), rng.uniform(-1100, 1100, 500), decades(rng, -320, 308, 300)]
+    x = np.concatenate([*spread, bit_patterns(rng, 200)])
+    with np.errstate(all="ignore"):
+        straight = FUNCTIONS[name](NumpyOps(jumps=False), x)
+        one_by_one = [FUNCTIONS[name](NumpyOps(), np.array(v)) for v in x]
+    np.testing.assert_array_equal(call(name, x), straight)
+    np.testing.assert_array_equal(one_by_one, straight)
+
+
 def test_exact_results_are_exact() -> None:
     n = np.arange(-1074.0, 1024.0)
     np.testing.assert_array_equal(call("exp2", n), np.ldexp(1.0, n.astype(int)))

@@ -18,16 +18,22 @@ from chainrule.graph.node import Graph, make, scalar
 from chainrule.graph.op import Input, Type
 from chainrule.graph.scalar import PRIMITIVES
 
-FUNCTIONS = (
-    "exp expm1 log log1p log2 log10 pow sqrt cbrt sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh "
-    "erf erfc expit softplus gammaln digamma"
-).split()
+FUNCTIONS = [
+    "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos", "atan",
+    "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "expit", "softplus", "gammaln",
+    "digamma",
+]  # fmt: skip
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 # Arithmetic on several floats at once, on one float, and what names another function.
-VECTOR = r"\bv?(?:add|sub|mul|div|sqrt|fn?m(?:add|sub)\d*)p[sd]\b" if X86 else r"\bv\d+\.[24][sd]\b"
-SCALAR = r"\bv?(?:add|sub|mul|div|sqrt|fn?m(?:add|sub)\d*)s[sd]\b" if X86 else r"\bf(?:add|sub|mul|div|sqrt|n?m\w+)\s+[sd]\d"
-CALLED = r"\bcallq?\s+\*?([A-Za-z_][\w.]*)|\bmovabsq\s+\$([A-Za-z_][\w.]*)" if X86 else r"\b(?:bl|:abs_g0_nc:)\s*([A-Za-z_][\w.]*)"
+if X86:
+    VECTOR = r"\bv?(?:add|sub|mul|div|sqrt|fn?m(?:add|sub)\d*)p[sd]\b"
+    SCALAR = r"\bv?(?:add|sub|mul|div|sqrt|fn?m(?:add|sub)\d*)s[sd]\b"
+    CALLED = r"\bcallq?\s+\*?([A-Za-z_][\w.]*)|\bmovabsq\s+\$([A-Za-z_][\w.]*)"
+else:
+    VECTOR = r"\bv\d+\.[24][sd]\b"
+    SCALAR = r"\bf(?:add|sub|mul|div|sqrt|n?madd|n?msub)\s+[sd]\d"
+    CALLED = r"\bbl\s+([A-Za-z_][\w.]*)|:abs_g0_nc:([A-Za-z_][\w.]*)"
 # Where few lanes go: to a function of lanes that the code generator puts apart.
 RARE = r"\.v\d+f64$"
 

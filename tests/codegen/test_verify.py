@@ -33,6 +33,7 @@ PARAMETERS = (array("x"), scalar("a"), scalar("flag", "bool"), SIZE, result("y")
 ONE = literal(1.0)
 YES = literal(True, "bool")
 SUM = ir.Reduction("s", "sum", "float64")
+LOGS = ir.Reduction("s", "sum_of_logs", "float64")
 
 
 def serial(*body: ir.Stmt, extent: ir.Expr = N) -> ir.For:
@@ -111,6 +112,11 @@ INVALID: dict[str, tuple[Sequence[ir.Stmt], str]] = {
         "iterations are independent",
     ),
     "sum of bools": ([ir.Declare("s", YES), lanes([], [ir.Reduction("s", "sum", "bool")])], "no sum of bool"),
+    "logarithms in order": (
+        [ir.Declare("s", ONE), ir.For("k", N, "serial", (), (LOGS,))],
+        "only lanes sum logarithms",
+    ),
+    "logarithms in one lane": ([ir.Declare("s", ONE), lanes([], [LOGS], width=1)], "only lanes sum logarithms"),
     "reduced twice": (
         [ir.Declare("s", ONE), ir.For("k", N, "serial", (lanes([], [SUM]),), (SUM,))],
         "a reduction of a loop around",

@@ -129,7 +129,7 @@ def test_product_and_show():
 
 
 def test_comparisons_that_every_size_answers_alike() -> None:
-    assert N > 1 and N >= 2 and 1 < N and not N < 2 and not N <= 1
+    assert N > 1 and N >= 2 and (1 < N) is True and not N < 2 and not N <= 1  # noqa: SIM300
     assert N + 1 > N and not N - 1 >= N
     with pytest.raises(TypeError, match=r"whether n > 2 is not known.*test_dim\.py"):
         N > 2  # noqa: B015

@@ -1,0 +1,409 @@
+"""Ordinary Python control flow in traced functions: the operators that rewritten source goes through.
+
+A function is first called as it is, unless it has loops. Where Python meets a traced value that it cannot take (a
+condition, a bound, ``math.sin``), the function is called again with its source rewritten (``convert``): every ``if``,
+``while``, ``for`` and call then comes here. What is known stays Python: the same statements, in the same order, with
+the same effects. A traced condition makes a ``Cond``, a traced test or length a ``Loop``. A long loop of known length
+whose body is on traced values is rolled into a ``Loop``, too, if its body takes that.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+import sysconfig
+import weakref
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, SimpleNamespace
+from typing import Any, Final
+
+import numpy as np
+
+from . import branches, loops
+from .array import FUNCTIONS, Array
+from .blocks import NotRollable, Undefined, UndefinedReturnValue, Variables, reaches_traced
+from .effects import check_pure, raised
+from .items import fresh, get_item, ld, ldu, makes_array, set_item, update, update_item
+from .iteration import TracedRange, items_of, length_of, must_roll
+from .routes import CREATE, ROUTES, is_traced
+from .scope import current
+from .where import error, find_over_traced, here, is_inside
+
+UNROLLED: Final = 16  # loops up to this length are run as Python
+LONGEST: Final = 10_000  # so many iterations on traced values may be run as Python
+
+_STANDARD: Final = sysconfig.get_path("stdlib")
+_loops: Final[weakref.WeakKeyDictionary[CodeType, bool]] = weakref.WeakKeyDictionary()
+_BACKWARD: Final = frozenset(n for name, n in dis.opmap.items() if "BACKWARD" in name or name == "FOR_ITER")
+
+
+class _Rolling:
+    """Whether loops of known length are rolled, and whether one was."""
+
+    __slots__ = ("allowed", "rolled")
+
+    def __init__(self, allowed: bool = True) -> None:
+        self.allowed = allowed
+        self.rolled = False
+
+
+_rolling: Final[ContextVar[_Rolling | None]] = ContextVar("chainrule_rolling", default=None)
+
+
+# --- calls --------------------------------------------------------------------------------------------------
+
+
+def call_user(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The user's function of these arguments, in the current trace."""
+    target = _target(function)
+    if target is None or current() is None:
+        return function(*args, **kwargs)
+    plain, own = target
+    if _has_loops(plain, set()):
+        made, _ = _rewritten(plain)
+        if made is not None:
+            return _run(made, (*own, *args), kwargs)
+    try:
+        return function(*args, **kwargs)
+    except (TypeError, ValueError, IndexError) as problem:
+        marked = find_over_traced(problem)
+        if marked is None:
+            raise
+        made, why = _rewritten(plain)
+        if made is None:
+            marked.args = (f"{marked} ({plain.__name__} cannot be rewritten: {why})",)
+            raise
+    return _run(made, (*own, *args), kwargs)
+
+
+def _run(made: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A rewritten function; where what it rolled turns out to be needed as known numbers, with no loop rolled."""
+    state = _Rolling()
+    token = _rolling.set(state)
+    try:
+        return made(*args, **kwargs)
+    except (TypeError, ValueError, IndexError) as problem:
+        if not state.rolled or find_over_traced(problem) is None:
+            raise
+        _rolling.set(_Rolling(allowed=False))
+        return made(*args, **kwargs)
+    finally:
+        _rolling.reset(token)
+
+
+def _target(function: Any) -> tuple[FunctionType, tuple[Any, ...]] | None:
+    """The user's Python function that is called, and what it is bound to; None for what is never rewritten."""
+    plain: Any
+    own: tuple[Any, ...]
+    plain, own = function, ()
+    if not isinstance(function, (FunctionType, MethodType, type)):
+        plain = MethodType(type(function).__call__, function) if callable(function) else None
+    if isinstance(plain, MethodType):
+        plain, own = plain.__func__, (plain.__self__,)
+    return (plain, own) if isinstance(plain, FunctionType) and _is_users(plain) else None
+
+
+def _is_users(function: FunctionType) -> bool:
+    if hasattr(function, "autograph_info__"):
+        return False
+    name = function.__code__.co_filename
+    return not is_inside(name) and not (name.startswith(_STANDARD) and "-packages" not in name)
+
+
+def _rewritten(function: FunctionType) -> tuple[FunctionType | None, str]:
+    """The function with rewritten source; or None, and why it has none."""
+    from .convert import CannotConvert, converted
+
+    try:
+        return converted(function, OPERATORS), ""
+    except CannotConvert as problem:
+        return None, str(problem)
+
+
+def _has_loops(function: FunctionType, seen: set[CodeType]) -> bool:
+    """Whether a function, or one of the user's that it names, has a loop: rewriting may keep it from being unrolled."""
+    code = function.__code__
+    if code in seen:
+        return False
+    seen.add(code)
+    found = _loops.get(code)
+    if found is None:
+        found = _loops[code] = _code_has_loops(code)
+    return found or any(_has_loops(f, seen) for f in _named_functions(function))
+
+
+def _code_has_loops(code: CodeType) -> bool:
+    if any(op in _BACKWARD for op in code.co_code[::2]):
+        return True
+    nested = [c for c in code.co_consts if isinstance(c, CodeType)]
+    return any(_code_has_loops(c) for c in nested if not c.co_name.endswith("comp>") and c.co_name != "<genexpr>")
+
+
+def _named_functions(function: FunctionType) -> Iterator[FunctionType]:
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, FunctionType) and _is_users(value):
+            yield value
+    for cell in function.__closure__ or ():
+        try:
+            value = cell.cell_contents
+        except ValueError:  # no value yet
+            continue
+        if isinstance(value, FunctionType) and _is_users(value):
+            yield value
+
+
+def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, scope: Any = None) -> Any:
+    """A call in rewritten source."""
+    named = kwargs or {}
+    if isinstance(function, Undefined):
+        raise function.problem()
+    if isinstance(function, functools.partial):
+        return converted_call(function.func, (*function.args, *args), {**function.keywords, **named}, scope)
+    try:
+        stand_in = ROUTES.get(function)
+        creates = CREATE.get(function)
+    except TypeError:  # not hashable
+        stand_in = creates = None
+    if stand_in is not None:
+        if is_traced(args) or is_traced(named) or (function in _SEQUENCES and _is_long(args)):
+            return stand_in(*args, **named)
+        return function(*args, **named)
+    if creates is not None and (is_traced(args) or is_traced(named)):
+        return creates(*args, **named)
+    if function in (map, filter, functools.reduce) if isinstance(function, (type, BuiltinFunctionType)) else False:
+        args = (_as_converted(args[0]), *args[1:])
+    library = _library(function)
+    if library is not None and (is_traced(args) or is_traced(named)):
+        return library(*args, **named)
+    target = _target(function)
+    if target is not None:
+        plain, own = target
+        made, _ = _rewritten(plain)
+        if made is not None:
+            return made(*own, *args, **named)
+    if not hasattr(function, "autograph_info__"):
+        check_pure(function)
+    found = function(*args, **named)
+    return fresh(found, function) if makes_array(function) else found
+
+
+_SEQUENCES: Final = frozenset({enumerate, zip})
+
+
+def _is_long(args: tuple[Any, ...]) -> bool:
+    lengths = [length_of(a) for a in args]
+    return any(not isinstance(n, int) or n > UNROLLED for n in lengths if n is not None)
+
+
+def _as_converted(function: Any) -> Any:
+    if _target(function) is None:
+        return function
+    return lambda *args: converted_call(function, args, None)
+
+
+def _library(function: Any) -> Any:
+    """This package's form of one of SciPy's functions that do not dispatch."""
+    module = getattr(function, "__module__", None) or ""
+    if not module.startswith("scipy.") or isinstance(function, np.ufunc):
+        return None
+    own = sys.modules.get("chainrule." + ".".join(module.split(".")[:2]))
+    return getattr(own, function.__name__, None)
+
+
+# --- conditions ---------------------------------------------------------------------------------------------
+
+
+def not_(value: Any) -> Any:
+    """``not value``."""
+    return FUNCTIONS["logical_not"](_scalar(value)) if isinstance(value, Array) else not value
+
+
+def _scalar(value: Array) -> Array:
+    branches.truth(value)
+    return value
+
+
+def and_(a: Callable[[], Any], b: Callable[[], Any]) -> Any:
+    """``a and b``: b is only computed where a holds."""
+    first = a()
+    if not isinstance(first, Array):
+        return first and b()
+    return if_exp(_scalar(first), b, lambda: False if first.dtype.kind == "b" else first)
+
+
+def or_(a: Callable[[], Any], b: Callable[[], Any]) -> Any:
+    """``a or b``: b is only computed where a does not hold."""
+    first = a()
+    if not isinstance(first, Array):
+        return first or b()
+    return if_exp(_scalar(first), lambda: True if first.dtype.kind == "b" else first, b)
+
+
+def if_exp(condition: Any, if_true: Callable[[], Any], if_false: Callable[[], Any]) -> Any:
+    """``if_true if condition else if_false``."""
+    if not isinstance(condition, Array):
+        return if_true() if condition else if_false()
+    box: list[Any] = [None]
+
+    def put(values: tuple[Any, ...]) -> None:
+        box[0] = values[0]
+
+    variables = Variables(("ag__value",), lambda: (box[0],), put, here())
+    branches.branch(condition, _into(box, if_true), _into(box, if_false), variables, 1)
+    return ld(box[0])
+
+
+def _into(box: list[Any], value: Callable[[], Any]) -> Callable[[], None]:
+    def block() -> None:
+        box[0] = value()
+
+    return block
+
+
+def if_stmt(condition: Any, body: Any, orelse: Any, get: Any, put: Any, names: tuple[str, ...], live: int) -> None:
+    """``if condition: body`` with ``else: orelse``."""
+    if not isinstance(condition, Array):
+        body() if condition else orelse()
+        return
+    branches.branch(condition, body, orelse, Variables(names, get, put, here()), live)
+
+
+# --- loops --------------------------------------------------------------------------------------------------
+
+
+def while_stmt(test: Any, body: Any, get: Any, put: Any, names: tuple[str, ...], options: Any) -> None:
+    """``while test: body``."""
+    variables = Variables(names, get, put, here())
+    holds = test()
+    rounds = 0
+    while True:
+        if isinstance(holds, Array):
+            loops.while_loop(test, body, variables, trial=False)
+            return
+        if not holds:
+            return
+        if rounds in (0, UNROLLED) and reaches_traced(body, test):
+            roll = functools.partial(loops.while_loop, test, body, variables, trial=True, by_data=rounds == 0)
+            if _tried(roll, variables) is None:
+                return
+        body()
+        rounds += 1
+        if rounds == LONGEST and reaches_traced(body, test):
+            _check_length(rounds, variables)
+        holds = test()
+
+
+def for_stmt(
+    items: Any, extra: Any, body: Any, get: Any, put: Any, names: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    """``for item in items: body(item)``, as long as ``extra``, if it is given, holds."""
+    variables = Variables(names, get, put, here())
+    if must_roll(items):
+        try:
+            loops.for_loop(items_of(items), extra, body, variables, trial=False)
+        except NotRollable as problem:
+            raise error(TypeError, f"a loop whose length is not known while tracing: {problem}") from None
+        return
+    if isinstance(items, TracedRange):
+        items = range(items.start, items.stop, items.step)
+    _for_known(items, extra, body, variables)
+
+
+def _for_known(items: Any, extra: Any, body: Any, variables: Variables) -> None:
+    """A loop of known length: Python's own, unless it is long, or ended by what is traced, and can be rolled."""
+    count = length_of(items)
+    why: str | None = ""
+    if isinstance(count, int) and count > (UNROLLED if extra is None else 1) and _is_on_traced(items, extra, body):
+        why = _tried(lambda: loops.for_loop(items_of(items), extra, body, variables, trial=True), variables)
+        if why is None:
+            return
+    if isinstance(count, int) and count > LONGEST and _is_on_traced(items, extra, body):
+        _check_length(count, variables, why)
+    holds = True if extra is None else extra()
+    for item in items:
+        if isinstance(holds, Array):  # from here on it is not known whether the loop has ended
+            branches.branch(holds, functools.partial(body, item), lambda: None, variables, len(variables.names))
+        elif holds:
+            body(item)
+        else:
+            return
+        holds = True if extra is None else extra()
+
+
+def _is_on_traced(items: Any, extra: Any, body: Any) -> bool:
+    return is_traced(items) or reaches_traced(body, extra)
+
+
+def _tried(attempt: Callable[[], None], variables: Variables) -> str | None:
+    """Rolls a loop that may be run as Python as well; returns why it cannot be rolled, None where it was."""
+    state = _rolling.get()
+    if state is None or not state.allowed:
+        return "its last values are needed while tracing"
+    start = variables.get()
+    try:
+        attempt()
+    except (NotRollable, ArithmeticError, AssertionError, LookupError, NameError, TypeError, ValueError) as problem:
+        variables.set(start)  # if that was the program's mistake, it is made again as Python
+        return str(problem)
+    state.rolled = True
+    return None
+
+
+def _check_length(count: int, variables: Variables, why: str | None = "") -> None:
+    reason = f"; it cannot be rolled: {why}" if why else ""
+    raise error(TypeError, f"a loop of {count} iterations on traced values would be unrolled{reason}", variables.where)
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+
+class FunctionScope:
+    """The body of a rewritten function."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str, scope_name: str, options: Any) -> None:
+        self.name = name
+
+    def __enter__(self) -> FunctionScope:
+        return self
+
+    def __exit__(self, *problem: Any) -> None:
+        return None
+
+    def ret(self, value: Any, returned: Any) -> Any:
+        """What the function returns: ``value`` if it has come to a ``return``."""
+        if isinstance(value, UndefinedReturnValue) or (not isinstance(returned, Array) and not returned):
+            return None
+        if isinstance(value, Undefined):
+            raise value.problem()
+        if isinstance(returned, Array):
+            where = "where that depends on traced values; return a value there, too"
+            raise error(TypeError, f"{self.name} may come to its end without a `return`, {where}")
+        return value
+
+
+def with_function_scope(body: Callable[[Any], Any], scope_name: str, options: Any) -> Any:
+    """The body of a rewritten lambda."""
+    return body(FunctionScope("lambda", scope_name, options))
+
+
+def autograph_artifact(function: Any, extras: Any = None) -> Any:
+    """Marks a function that is rewritten already, with the one that it is in."""
+    function.autograph_info__ = extras
+    return function
+
+
+OPERATORS: Final = SimpleNamespace(
+    FunctionScope=FunctionScope, Undefined=Undefined, UndefinedReturnValue=UndefinedReturnValue,
+    and_=and_, autograph_artifact=autograph_artifact, converted_call=converted_call, for_stmt=for_stmt,
+    get_item=get_item, if_exp=if_exp, if_stmt=if_stmt, ld=ld, ldu=ldu, not_=not_, or_=or_, raised=raised,
+    set_item=set_item, slice_=slice, update=update, update_item=update_item, while_stmt=while_stmt,
+    with_function_scope=with_function_scope,
+)  # fmt: skip
+"""What ``ag__`` stands for in rewritten source."""
+
+__all__ = ["LONGEST", "OPERATORS", "UNROLLED", "call_user"]
