@@ -31,7 +31,8 @@ ORDER = {
     "graph": """
         collector dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
         linalg linear arguments transpose checkpoint cut adjoint structured squares differentiate
-        indexing operations array ufuncs creation shapes arrange products reductions numeric samples matrices subscript functions randomness trace
+        indexing operations array ufuncs creation shapes arrange products reductions numeric samples matrices
+        subscript functions randomness trace
         control evaluate algebra prepare convert blocks iteration branches loops routes
         effects items syntax batch sparsity
         """,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,8 @@ class Undefined:
 
     def problem(self) -> Exception:
         """The error of reading the variable."""
-        return error(UnboundLocalError, f"the variable {self.name} {self.why or 'is used before it gets a value'}")
+        shown = self.name if self.name.startswith("the ") else f"the variable {self.name}"
+        return error(UnboundLocalError, f"{shown} {self.why or 'is used before it gets a value'}")
 
 
 class UndefinedReturnValue(Undefined):
@@ -49,7 +51,7 @@ class UndefinedReturnValue(Undefined):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__("of the result")
+        super().__init__("the result")
 
 
 class Local:
@@ -92,6 +94,8 @@ class Variables:
 
     def show(self, i: int) -> str:
         """A variable's name as the user knows it."""
+        if self.names[i] == "ag__expression":
+            return "the conditional expression"
         return "the result" if self.names[i].startswith("ag__") else self.names[i]
 
 
@@ -156,7 +160,7 @@ def block_scope(types: Sequence[Type], names: Sequence[str], trial: bool, blocks
 
 
 def containers(block: Any) -> Iterator[Any]:
-    """The lists, dicts and sets that a block can reach through its variables, and through their attributes."""
+    """The lists, dicts, sets and objects that a block can reach through its variables, and through their attributes."""
     for cell in getattr(block, "__closure__", None) or ():
         try:
             value = cell.cell_contents
@@ -164,10 +168,9 @@ def containers(block: Any) -> Iterator[Any]:
             continue
         if isinstance(value, (list, dict, set)):
             yield value
-        else:
-            for part in getattr(value, "__dict__", {}).values() if not isinstance(value, type) else ():
-                if isinstance(part, (list, dict, set)):
-                    yield part
+        elif hasattr(value, "__dict__") and not isinstance(value, (type, FunctionType, ModuleType)):
+            yield value
+            yield from (part for part in vars(value).values() if isinstance(part, (list, dict, set)))
 
 
 def in_trial() -> bool:

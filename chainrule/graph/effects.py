@@ -4,13 +4,16 @@ changes what is outside of it. In a trial, which may be run again as plain Pytho
 
 from __future__ import annotations
 
+import dis
 import inspect
+import weakref
+from types import CodeType, FunctionType
 from typing import Any, Final
 
 import numpy as np
 
 from .array import Array
-from .blocks import NotRollable
+from .blocks import NotRollable, containers
 from .scope import current
 from .where import error
 
@@ -58,6 +61,40 @@ def _is_pure(function: Any, owner: Any, name: str) -> bool:
         pure = top in ("math", "cmath", "operator", "scipy", "chainrule", "numpy") and ".random" not in module
         return pure or function in _PURE_BUILTINS
     return module.split(".")[0] == "chainrule"
+
+
+def check_function(function: FunctionType, owner: Any) -> None:
+    """In a block, a call of a function of the user's that changes variables or attributes outside of it is an error."""
+    scope = current()
+    if scope is None or scope.block is None:
+        return
+    code = function.__code__
+    stored = _stored(code)
+    names = [name for op, name in stored if op == "STORE_GLOBAL" or (op == "STORE_DEREF" and name in code.co_freevars)]
+    if id(owner) in scope.block.outside:
+        names += [name for op, name in stored if op == "STORE_ATTR"]
+    if names:
+        what = f"{function.__name__} changes {names[0].removeprefix('ag__')}, which is outside of it"
+        if scope.block.trial:
+            raise NotRollable(what)
+        raise error(TypeError, f"{what}, in a branch or loop that is not known while tracing; return the new value")
+    scope.block.outside.update(id(c) for c in containers(function))
+    reached = (function.__globals__.get(name) for name in code.co_names)
+    scope.block.outside.update(id(v) for v in reached if isinstance(v, (list, dict, set)))
+
+
+def _stored(code: CodeType) -> frozenset[tuple[str, str]]:
+    """What the instructions of a function, and of those in it, assign to other than its locals."""
+    found = _stores.get(code)
+    if found is None:
+        own = {(i.opname, i.argval) for i in dis.get_instructions(code) if i.opname in _STORING}
+        inner = [_stored(c) for c in code.co_consts if isinstance(c, CodeType)]
+        found = _stores[code] = frozenset(own).union(*inner)
+    return found
+
+
+_STORING: Final = frozenset({"STORE_GLOBAL", "STORE_DEREF", "STORE_ATTR"})
+_stores: Final[weakref.WeakKeyDictionary[CodeType, frozenset[tuple[str, str]]]] = weakref.WeakKeyDictionary()
 
 
 def check_container(owner: Any, what: str) -> None:

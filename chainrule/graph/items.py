@@ -83,6 +83,8 @@ def _writable(array: np.ndarray[Any, Any], *values: Any) -> Any:
     if own is None:
         if scope is not None and scope._is_external(array):
             message = "an array from outside of the traced function is written to; copy it first: x = x.copy()"
+        elif array.base is not None:
+            message = "a part of a concrete array is written to; write to the array itself: x[i, j] = ..."
         else:
             message = "a concrete array is written to; make it with np.zeros or .copy() in the traced function"
         raise error(ValueError, message)

@@ -29,7 +29,7 @@ from .dim import show
 from .dtype import INT64
 from .iteration import Items
 from .node import Graph, Node, constant, make, results
-from .op import Const, Loop, Type
+from .op import Const, Loop, Scalar, Type
 from .scope import Scope, current
 from .trace import close_inner
 from .where import error
@@ -155,13 +155,15 @@ class _Rolled:
             raise error(TypeError, f"{name} changes its structure in the loop: {shown}; begin with a number", where)
         return _slot(i, leaves, spec)
 
-    def finish(self, values: Sequence[Node], at_least_once: bool) -> None:
-        """The variables after the loop."""
+    def finish(self, values: Sequence[Node], at_least_once: bool, holds: int | None = None) -> None:
+        """The variables after the loop; the value number ``holds`` is a flag that has ended it."""
         rest = iter(values)
         final = list(self.start)
         for slot in self.slots:
             own = [next(rest) for _ in slot.nodes]
-            if isinstance(slot.place, Array):
+            if holds is not None and own == [values[holds]] and not isinstance(slot.place, Array):
+                final[slot.place] = True
+            elif isinstance(slot.place, Array):
                 slot.place._assign(own[0])
             elif slot.born and not at_least_once and not isinstance(self.start[slot.place], UndefinedReturnValue):
                 loop = f"the loop at {self.variables.where}, which may end at once"
@@ -211,7 +213,14 @@ def while_loop(test: Body, body: Body, variables: Variables, *, trial: bool, by_
     op, nodes = _predicate_loop(found, scope, condition, [], rolled)
     if by_data and not _depends_on_data(op, nodes):
         raise NotRollable("its test does not depend on data")
-    rolled.finish(results(make(op, nodes)), at_least_once=trial)
+    rolled.finish(results(make(op, nodes)), at_least_once=trial, holds=_flag(condition, scope))
+
+
+def _flag(condition: Node, scope: Scope) -> int | None:
+    """Which argument is a flag that the loop goes on without, and ends with; None where there are other tests."""
+    if isinstance(condition.op, Scalar) and condition.op.name == "logical_not" and condition.args[0] in scope.inputs:
+        return scope.inputs.index(condition.args[0])
+    return None
 
 
 def for_loop(items: Items, extra: Body | None, body: Body, variables: Variables, *, trial: bool) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 from . import branches, loops
 from .array import FUNCTIONS, Array
 from .blocks import NotRollable, Undefined, UndefinedReturnValue, Variables, reaches_traced
-from .effects import check_pure, raised
+from .effects import check_function, check_pure, raised
 from .items import fresh, get_item, ld, ldu, makes_array, set_item, update, update_item
 from .iteration import TracedRange, items_of, length_of, must_roll
 from .routes import CREATE, ROUTES, is_traced
@@ -181,10 +181,13 @@ def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] 
     target = _target(function)
     if target is not None:
         plain, own = target
+        check_function(plain, own[0] if own else None)
         made, _ = _rewritten(plain)
         if made is not None:
             return made(*own, *args, **named)
-    if not hasattr(function, "autograph_info__"):
+    if isinstance(function, FunctionType) and hasattr(function, "autograph_info__"):
+        check_function(function, None)
+    else:
         check_pure(function)
     found = function(*args, **named)
     return fresh(found, function) if makes_array(function) else found
@@ -251,7 +254,7 @@ def if_exp(condition: Any, if_true: Callable[[], Any], if_false: Callable[[], An
     def put(values: tuple[Any, ...]) -> None:
         box[0] = values[0]
 
-    variables = Variables(("ag__value",), lambda: (box[0],), put, here())
+    variables = Variables(("ag__expression",), lambda: (box[0],), put, here())
     branches.branch(condition, _into(box, if_true), _into(box, if_false), variables, 1)
     return ld(box[0])
 

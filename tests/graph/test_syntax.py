@@ -264,6 +264,17 @@ def test_else_of_loops() -> None:
         agree(search, 0.5, limit)
 
 
+def test_the_only_way_out_is_a_return() -> None:
+    def f(x: Any) -> Any:
+        while True:
+            x = x / 2
+            if x < 1:
+                return x
+
+    agree(f, 20.0)
+    agree(f, 0.5)
+
+
 def test_loops_of_no_rounds() -> None:
     def f(x: Any, n: Any) -> Any:
         y = x
@@ -697,6 +708,41 @@ def elementwise(x: Any) -> Any:
     return -x
 
 
+def counting(x: Any, n: Any) -> Any:
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+
+    for _ in range(n):
+        step()
+    return count * x
+
+
+class Counter:
+    """Counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def step(self, x: Any) -> Any:
+        self.calls += 1
+        return x + 1
+
+
+def counting_calls(x: Any, n: Any) -> Any:
+    counter = Counter()
+    for _ in range(n):
+        x = counter.step(x)
+    return x * counter.calls
+
+
+def part_of_a_text(x: Any) -> Any:
+    text = "positive" if x > 0 else "negative"
+    return text
+
+
 ERRORS: list[tuple[Callable[..., Any], tuple[Any, ...], type[Exception], str]] = [
     (undefined_branch, (1.0,), UnboundLocalError, r"variable y gets a value only where .* \S+:\d+ is True"),
     (undefined_loop, (1.0, 3), UnboundLocalError, "variable y gets a value only in the loop"),
@@ -705,6 +751,9 @@ ERRORS: list[tuple[Callable[..., Any], tuple[Any, ...], type[Exception], str]] =
     (other_shape, (np.ones(2),), TypeError, r"y has shape \[2\] when the loop begins and \[4\] after"),
     (raising, (1.0,), TypeError, "a compiled function cannot raise"),
     (appending, (1.0,), TypeError, r"list\.append in a branch or loop"),
+    (counting, (1.0, 3), TypeError, "step changes count, which is outside of it"),
+    (counting_calls, (1.0, 3), TypeError, "step changes calls, which is outside of it"),
+    (part_of_a_text, (1.0,), UnboundLocalError, "conditional expression is 'positive' and 'negative'"),
     (elementwise, (np.ones(2),), TypeError, "one truth value, not an array"),
     (unseen(newton), (2.0,), TypeError, "its source is not available"),
 ]
