@@ -75,6 +75,7 @@ _scalar_codes: Final[dict[str, bytes]] = {}
 _numbers: Final[dict[tuple[DType, bytes], Node]] = {}  # recent scalar constants, which derivatives make over and over
 _values: Final[dict[tuple[DType, bytes], Any]] = {}  # what the constants among them are in Python
 _NUMBERS_KEPT: Final = 4096
+_scalar_types: Final[dict[DType, Type]] = {}  # one object each, so that equal types are mostly found by identity
 
 
 def _expression(name: str, *args: Any) -> Node:
@@ -130,7 +131,8 @@ def constant(value: Any, dtype: DType | None = None) -> Node:
     key = (array.dtype, data)
     node = _numbers.get(key)
     if node is None:
-        node = make(Const(Type((), array.dtype), data))
+        kind = _scalar_types.setdefault(array.dtype, Type((), array.dtype))
+        node = make(Const(kind, data))
         if len(_numbers) >= _NUMBERS_KEPT:
             _numbers.clear()
         _numbers[key] = node

@@ -359,8 +359,10 @@ def _token(value: object) -> str:
 
 def infer(op: Op, types: Sequence[Any]) -> Result:
     """The result type of ``op`` on arguments of these types; passes build well-typed nodes, so this only asserts."""
+    if type(op) is Scalar:  # nearly all nodes are
+        return _infer_scalar(op.name, types)
     match op:
-        case Scalar(name):  # first: nearly all nodes are
+        case Scalar(name):
             return _infer_scalar(name, types)
         case Input() | Const():
             return op.type
@@ -426,8 +428,13 @@ def infer(op: Op, types: Sequence[Any]) -> Result:
             assert_never(op)
 
 
+_KEEPS_TYPE = frozenset(name for name, p in PRIMITIVES.items() if p.result == "same")
+
+
 def _infer_scalar(name: str, types: Sequence[Type]) -> Type:
     widest = types[-1]  # `where` and `complex` have their value arguments last
+    if name in _KEEPS_TYPE and (len(types) == 1 or (types[0] is widest and len(types) == 2)):
+        return widest
     for t in types:
         if t.shape and t is not widest:
             if not widest.shape:

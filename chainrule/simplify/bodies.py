@@ -318,7 +318,7 @@ BODIES: Final = Table([
 
 def prune(graph: Graph) -> Graph:
     """``graph`` without the results of loops and branches that nobody reads, and what only they need."""
-    if not any(isinstance(node.op, Loop | Cond | Call) for node in graph.nodes):
+    if not any(type(node.op) in (Loop, Cond, Call) for node in graph.nodes):
         return graph
     used: dict[Node, set[int]] = {}
     for node in graph.nodes:

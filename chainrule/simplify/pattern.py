@@ -168,7 +168,7 @@ def _rewrite(
     size, real = len(names), "c" not in kinds
 
     def rewrite(node: Node) -> Node | None:
-        if node.args[-1].dtype.kind not in kinds:
+        if node.args[-1].type.dtype.kind not in kinds:
             return None
         env: Environment = [None] * size
         if not match(node, env):
@@ -226,8 +226,13 @@ def _matcher(pattern: Any, number: dict[str, int], bound: set[str]) -> Matcher:
         return _wild_matcher(pattern, number[pattern.name], bound)
     if not isinstance(pattern, Applied):
         return _number_matcher(pattern)
-    wanted, arguments = Scalar(pattern.name), _arguments_matcher(pattern.args, number, bound)
-    return lambda node, env: node.op == wanted and arguments(node, env)
+    name, arguments = pattern.name, _arguments_matcher(pattern.args, number, bound)
+
+    def match(node: Node, env: Environment) -> bool:
+        op = node.op  # compared by name: rules are tried by the million
+        return type(op) is Scalar and op.name == name and arguments(node, env)
+
+    return match
 
 
 def _wild_matcher(wild: Wild, i: int, bound: set[str]) -> Matcher:

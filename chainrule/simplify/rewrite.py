@@ -168,9 +168,10 @@ class _Normaliser:
             return self.driver.expanded[node.args[0]][op.index]
         if self.fuel <= 0:
             return node
-        bodies = self.with_normal_bodies(node)
-        if bodies is not node:
-            return bodies
+        if type(op) is not Scalar:
+            bodies = self.with_normal_bodies(node)
+            if bodies is not node:
+                return bodies
         for rule in self.driver.table.candidates(node):
             found = rule(node)
             if found is None or found is node:
