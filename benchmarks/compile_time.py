@@ -31,7 +31,7 @@ def chain(operations: int) -> Program:
 
     def program(x: Any) -> Any:
         y = x[0]
-        for step in range(operations // 3):
+        for step in iter(range(operations // 3)):  # a plain range would stay a loop
             y = np.sin(y) * x[step % INPUTS] + 0.1
         return y
 
@@ -42,7 +42,8 @@ def tree(operations: int) -> Program:
     """Leaves sin(c·x_k), joined in pairs by products and means up to the root."""
 
     def program(x: Any) -> Any:
-        level = [np.sin((1 + leaf / operations) * x[leaf % INPUTS]) for leaf in range(operations // 4)]
+        leaves = iter(range(operations // 5))  # two operations a leaf, three a join
+        level = [np.sin((1 + leaf / operations) * x[leaf % INPUTS]) for leaf in leaves]
         while len(level) > 1:
             pairs = zip(level[::2], level[1::2], strict=False)
             joined = [0.5 * (a * b + a) for a, b in pairs]
