@@ -36,6 +36,7 @@ from .graph.op import Type
 from .graph.scope import Bound, current, element_type
 from .graph.trace import Traced, call_user, trace_flat
 from .graph.where import error
+from .packed import Packed
 from .simplify.binding import precompute, split_sums
 from .simplify.pipeline import simplify
 
@@ -123,7 +124,7 @@ def _compiled(graph: Graph, name: str, hidden: int) -> CompiledKernel:
     return kernel
 
 
-class Function(native.Function):
+class Function(Packed, native.Function):
     """A compiled function. Made by ``jit``, ``grad``, … .
 
     ``program`` computes on traced arrays what ``fun`` (whose name, signature and documentation are shown) stands for.
@@ -159,6 +160,8 @@ class Function(native.Function):
         self.__qualname__ = getattr(fun, "__qualname__", self.__name__)
         with suppress(TypeError, ValueError):  # builtins may have none
             self.__signature__ = signature or inspect.signature(fun)
+        if hasattr(fun, "errordef"):  # how much a cost function rises at one standard deviation, for iminuit
+            self.errordef = fun.errordef
 
     # --- what the user may look at ---
 

@@ -24,13 +24,13 @@ ROOMS: dict[str, set[str]] = {
 }
 
 # The files at the root that make up the pipeline end to end; the room is named after the one that the face sees.
-PIPELINE = ("selection", "inner", "transform", "vectorise", "bound", "compiled", "api")
+PIPELINE = ("selection", "inner", "transform", "packed", "vectorise", "bound", "compiled", "api")
 
 # The files of each room, the lowest first.
 ORDER = {
     "graph": """
-        collector dtype where dim tree operators scalar partials namespaces derive op node express cost scope lift
-        linalg linear arguments transpose checkpoint cut adjoint structured squares differentiate
+        collector dtype where dim tree operators scalar partials namespaces derive rule op node express cost scope lift
+        linalg linear arguments transpose checkpoint cut trajectory adjoint structured squares differentiate
         indexing operations array ufuncs creation shapes arrange products reductions numeric samples matrices
         subscript functions randomness trace
         control evaluate algebra prepare convert blocks iteration branches loops routes
