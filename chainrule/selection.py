@@ -36,8 +36,9 @@ class Selection:
                 found.append(at)
             return tuple(found)
         parameters = parameter_names(fun)
+        aliases = getattr(fun, "aliases", {})  # symbols whose names are no Python names
         chosen: list[int | str] = []
-        for name in self.names:
+        for name in (aliases.get(n, n) for n in self.names):
             if name in kwargs:
                 chosen.append(name)
             elif name in parameters and parameters.index(name) < len(args):
@@ -56,8 +57,12 @@ class Selection:
             if where in self.positions or any(p < 0 for p in self.positions):
                 return True
             parameters = parameter_names(fun)
-            return where < len(parameters) and parameters[where] in self.names
-        return where in self.names
+            return where < len(parameters) and parameters[where] in self._known_names(fun)
+        return where in self._known_names(fun)
+
+    def _known_names(self, fun: Callable[..., Any]) -> set[str]:
+        aliases = getattr(fun, "aliases", {})
+        return {aliases.get(name, name) for name in self.names}
 
 
 def selection(argnums: int | Sequence[int] | None, wrt: Any) -> Selection:
