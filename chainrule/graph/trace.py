@@ -4,6 +4,7 @@ computes is closed.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -249,8 +250,11 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
 
 def _paths(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
     """A name for each leaf of the arguments: ``x``, ``p['mu']``."""
-    code = getattr(function, "__code__", None)
-    declared = code.co_varnames[: code.co_argcount] if code is not None else ()
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some builtins have none
+        parameters = []
+    declared = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     found = []
     for i, arg in enumerate(args):
         found += tree.paths(arg, declared[i] if i < len(declared) else f"x{i}")

@@ -39,7 +39,7 @@ _RENAMED: Final = {
     "right_shift": "shift_right", "bitwise_left_shift": "shift_left", "bitwise_right_shift": "shift_right",
     "conjugate": "conj", "loggamma": "gammaln", "psi": "digamma",
 }  # fmt: skip
-_PRIMITIVE: Final = {name: name for name in _SAME.split()} | _RENAMED  # ufunc → primitive
+PRIMITIVE: Final = {name: name for name in _SAME.split()} | _RENAMED  # ufunc → primitive
 
 
 def _primitive_function(name: str, primitive: str) -> Callable[..., Array]:
@@ -50,7 +50,7 @@ def _primitive_function(name: str, primitive: str) -> Callable[..., Array]:
     return function
 
 
-for _name, _of in _PRIMITIVE.items():
+for _name, _of in PRIMITIVE.items():
     UFUNCS[_name] = _primitive_function(_name, _of)
 
 
