@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import transform
+from . import hessians, transform
 from .bound import fixed_value, with_arguments
 from .compiled import Function
 from .graph import tree
@@ -132,7 +132,7 @@ def value_grad_hess(
     select = selection(argnums, wrt)
 
     def program(*args: Any, **kwargs: Any) -> Any:
-        value, gradient, hess, aux = transform.value_gradient_hessian(
+        value, gradient, hess, aux = hessians.value_gradient_hessian(
             fun, args, kwargs, select, has_aux=has_aux
         )
         return ((value, aux) if has_aux else value), gradient, hess
@@ -144,19 +144,23 @@ def value_grad_hess(
 def hessian(
     fun: Callable[..., Any], argnums: Argnums = None, has_aux: bool = False, *, wrt: Any = None
 ) -> Function:
-    """Second derivatives: for each leaf of the arguments, and each leaf again, an array of the joined shape.
+    """Second derivatives: for each leaf of the result, of the arguments, and of these again, an array.
 
-    A function with one scalar result is expected; of several results use ``jacfwd(jacrev(f))``.
+    Its shape is result.shape + leaf.shape + leaf.shape; a function with one scalar result gives the Hessian matrix. By
+    the elements of small arrays that the function takes apart only one triangle is computed, and the other mirrored.
 
     >>> import numpy as np
     >>> hessian(lambda x: x[0]**2 * x[1])(np.array([1.0, 2.0]))
     array([[4., 2.],
            [2., 0.]])
+    >>> hessian(lambda x: np.stack([x[0]**2, x[0] * x[1]]))(np.array([1.0, 2.0]))[1]
+    array([[0., 1.],
+           [1., 0.]])
     """
     select = selection(argnums, wrt)
 
     def program(*args: Any, **kwargs: Any) -> Any:
-        _, _, hess, aux = transform.value_gradient_hessian(fun, args, kwargs, select, has_aux=has_aux)
+        hess, aux = hessians.hessian(fun, args, kwargs, select, has_aux=has_aux)
         return (hess, aux) if has_aux else hess
 
     options = {"argnums": argnums, "has_aux": has_aux, "wrt": wrt}
@@ -364,7 +368,7 @@ def stop_gradient(value: Any) -> Any:
 
 
 def trace(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
-    """The graph of a function for arguments given as ``spec``s, arrays or numbers, or pytrees of them.
+    """The graph of a function for arguments given as specs, arrays or numbers, or pytrees of them.
 
     A plain function comes as it was written, a transform (``grad(f)``, ``jit(f)``, …) simplified.
 
@@ -382,7 +386,7 @@ def trace(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
 def _run(program: Callable[..., Any], fun: Callable[..., Any], *args: Any) -> Any:
     """A program applied at once: inlined in a trace, else compiled and called."""
     if current() is not None:
-        return program(*args)
+        return call_user(program, *args) if program is fun else program(*args)
     if program is not fun:
         program.__wrapped__ = fun  # type: ignore[attr-defined]
     return Function(program, fun, signature=_plain_signature(), floats=lambda where: True)(*args)

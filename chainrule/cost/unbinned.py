@@ -69,7 +69,7 @@ class UnbinnedCost(MaskedCost):
     @property
     @abc.abstractmethod
     def pdf(self) -> Callable[..., Any]:
-        """The density f(x, *parameters)."""
+        """The density, ``f(x, *parameters)``."""
 
     @property
     @abc.abstractmethod

@@ -85,7 +85,7 @@ class Picture:
 
 
 def show(fun: Callable[..., Any], *specs: Any, **named: Any) -> Picture:
-    """The graph of ``fun`` for arguments given as numbers, arrays or ``cr.spec``s; without any, all are numbers.
+    """The graph of ``fun`` for arguments given as numbers, arrays or specs (``cr.spec``); without any, all are numbers.
 
     >>> import chainrule as cr
     >>> print(show(lambda x: x * x + x * x))                                        # doctest: +ELLIPSIS
