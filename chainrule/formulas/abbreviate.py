@@ -5,15 +5,20 @@ Of Σᵢ f·Gᵢ·(zᵢ + …)/(f·Gᵢ + (1−f)·Bᵢ) the ratio becomes wᵢ,
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import sympy as sp
+
+from chainrule.graph.algebra import LETTERS
 
 from .program import Program, Step
 from .shorten import cost
 from .sums import bottom_up
 
 Expr = Any
+MOST: Final = 4  # so many repeated expressions are named
+REPEATED: Final = 4  # what is shorter is written again
 LONG: Final = 6  # so many operations without the index of a sum get a name
 
 
@@ -33,6 +38,30 @@ def abbreviated(results: list[Expr], program: Program) -> tuple[list[Expr], list
     return [visit(r) for r in results], list(found.values())
 
 
+def repeated(results: list[Expr], program: Program) -> tuple[list[Expr], list[Step]]:
+    """The results with what occurs in them again and again named, the longest first."""
+    steps: list[Step] = []
+    while len(steps) < MOST:
+        count: Counter[Any] = Counter()
+        for result in results:
+            count.update(e for e in sp.preorder_traversal(result) if _nameable(e))
+        gains = [((n - 1) * cost(e) - 1, str(e), e) for e, n in count.items() if n > 1 and cost(e) >= REPEATED]
+        if not gains or max(gains)[0] < 2 * REPEATED - 1:
+            break
+        _, _, chosen = max(gains)
+        real = True if chosen.is_extended_real is not False else None
+        step = Step(sp.Symbol(program.fresh("t"), real=real), (), chosen, own=True)
+        results = [r.xreplace({chosen: step.symbol}) for r in results]
+        steps.append(step)
+    return results, steps[::-1] if len(steps) > 1 else steps
+
+
+def _nameable(e: Expr) -> bool:
+    if not (e.is_Add or e.is_Mul or isinstance(e, (sp.Function, sp.Sum))) or isinstance(e, sp.Piecewise):
+        return False
+    return not any(s.is_integer and s.name in LETTERS for s in e.free_symbols)
+
+
 def _named_inside(total: Any, outer: list[Any], found: dict[Any, Step], program: Program) -> Expr:
     i = total.limits[0][0]
     coefficient, body = _share(total, i, outer, found, program)
@@ -49,7 +78,13 @@ def _share(total: Any, i: Any, outside: list[Any], found: dict[Any, Step], progr
         for term in below.base.args:
             parts = [f for f in sp.Mul.make_args(term) if f.has(i)]
             outer = [f for f in sp.Mul.make_args(term) if not f.has(i)]
-            if not parts or not all(p in factors for p in parts) or not all(f in outside for f in outer):
+            if not parts or not all(p in factors for p in parts):
+                continue
+            sign = sp.S.One
+            for k, f in enumerate(outer):
+                if f not in outside and -f in outside:  # (f − 1) beside a share of 1 − f
+                    outer[k], sign = -f, -sign
+            if not all(f in outside for f in outer):
                 continue
             rest = [f for f in factors if f is not below]
             for p in parts:
@@ -58,7 +93,7 @@ def _share(total: Any, i: Any, outside: list[Any], found: dict[Any, Step], progr
                 continue
             weight = _named(term / below.base, (i,), "w", found, program)
             kept = [f for f in outside if f not in outer]
-            return sp.Mul(*kept), sp.Mul(weight, *rest)
+            return sp.Mul(sign, *kept), sp.Mul(weight, *rest)
     return sp.Mul(*outside), body
 
 

@@ -1,5 +1,5 @@
 """The certificate of a formula: at random points in the program's domain, each result agrees to 50 digits with the
-difference quotient of the program itself, taken at 140 digits.
+difference quotient of the program itself, taken at 110 digits.
 
 The program is run by the reference interpreter, so that neither the derivative rules nor the algebra that led to the
 formula are trusted. Points are drawn until each case of each branch that was met is among them.
@@ -27,9 +27,12 @@ from .numeric import Numbers
 from .program import Program
 
 DIGITS: Final = 50
-WORKING: Final = 140
+WORKING: Final = 110
+EACH_ORDER: Final = 35  # so many digits more for each order of the derivative above the first
 STEP: Final = "1e-35"
 LONGEST: Final = 200  # steps of a while loop
+MODERATE: Final = 60  # so many times points are passed over at which a result is larger than
+LARGE: Final = 1e6
 SEARCH: Final = 0.15  # seconds for finding points in other cases
 TRIES: Final = 300
 POINTS: Final = 2
@@ -73,6 +76,8 @@ class Certificate:
             except ArithmeticError:
                 continue
             if not all(np.all(np.isfinite(v)) for v in values):
+                continue
+            if attempt < MODERATE and any(np.any(np.abs(v) > LARGE) for v in values):
                 continue
             if conditions:
                 point.pattern = self._pattern(point, conditions)
@@ -152,20 +157,32 @@ class Certificate:
 
     # --- the truth ---
 
-    def derivative(self, point: Point, result: int, by: tuple[tuple[int, tuple[int, ...]], ...]) -> Any:
+    def derivative(
+        self, point: Point, result: int, by: tuple[tuple[int, tuple[int, ...]], ...], narrower: int = 1
+    ) -> Any:
         """∂ result / ∂ (argument element) …, as an array of the result's shape, by central differences."""
-        key = (result, by)
+        key = (result, by, narrower)
         if key not in point.derivatives:
-            with mp.workdps(WORKING):
-                h = mp.mpf(STEP)
+            digits = WORKING + EACH_ORDER * max(len(by) - 1, 0)
+            with mp.workdps(digits):
+                h = mp.mpf(STEP) / narrower
                 total: Any = 0
                 for signs in itertools.product((1, -1), repeat=len(by)):
-                    value = self._run(point, [(at, sign * h) for at, sign in zip(by, signs, strict=True)])[result]
+                    shifts = [(at, sign * h) for at, sign in zip(by, signs, strict=True)]
+                    value = self._run(point, shifts, digits)[result]
                     total = total + int(np.prod(signs, dtype=int)) * value
                 point.derivatives[key] = np.asarray(total / (2 * h) ** len(by), object)
         return point.derivatives[key]
 
-    def _run(self, point: Point, shifts: list[tuple[tuple[int, tuple[int, ...]], Any]]) -> list[Any]:
+    def is_reliable(self, point: Point, position: tuple[int, Any], by: Any) -> bool:
+        """Whether the difference quotient has settled: another step gives the same 50 digits."""
+        result, place = position
+        first, second = (self.derivative(point, result, by, n)[place] for n in (1, 8))
+        with mp.workdps(WORKING):
+            scale = max(abs(first), mp.mpf("1e-10"))
+            return bool(abs(first - second) <= scale * mp.mpf(10) ** -(DIGITS + 1))
+
+    def _run(self, point: Point, shifts: list[tuple[tuple[int, tuple[int, ...]], Any]], digits: int) -> list[Any]:
         arguments = []
         for position, argument in enumerate(point.arguments):
             array = np.asarray(argument)
@@ -180,9 +197,9 @@ class Certificate:
             arguments.append(array)
         graph, stops = self._held
         if stops is not None:
-            held = evaluate(stops, point.arguments, backend="mpmath", digits=WORKING, literal=_literal)
+            held = evaluate(stops, point.arguments, backend="mpmath", digits=digits, literal=_literal)
             arguments += held
-        return evaluate(graph, arguments, backend="mpmath", digits=WORKING, literal=_literal)
+        return evaluate(graph, arguments, backend="mpmath", digits=digits, literal=_literal)
 
     def agrees(self, value: Any, numbers: Numbers, bound: dict[Any, int], truth: Any) -> bool:
         """Whether ``value`` is ``truth`` to 50 digits, relative to the larger of it and 1e-10."""

@@ -63,4 +63,4 @@ def is_nice(value: Any) -> bool:
     found = recognised(value)
     if not found.is_Rational:
         return True
-    return abs(found.p) <= 100 and found.q <= 12
+    return bool(abs(found.p) <= 100 and found.q <= 12)

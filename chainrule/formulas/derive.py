@@ -10,8 +10,9 @@ from typing import Any, final
 
 import sympy as sp
 
-from chainrule.graph.algebra import Held
+from chainrule.graph.algebra import Held, index_symbol
 
+from .matrices import Inverted, derivative_of_inverse, derivative_of_solution
 from .poles import has_new_poles
 from .program import Definition, Step
 from .sums import at_index, pulled
@@ -21,25 +22,37 @@ Expr = Any
 
 @final
 class Derivative:
-    """d/d``by`` of expressions over the steps of a program; ``by`` is a symbol or an element ``x[j]``."""
+    """d/d``by`` of expressions over the steps of a program; ``by`` is a symbol, or an element of an array."""
 
-    def __init__(self, by: Any, definitions: list[Definition], complex_names: frozenset[Any] = frozenset()) -> None:
+    def __init__(self, by: Any, definitions: list[Definition], shape: tuple[Any, ...] = ()) -> None:
         self.by = by
+        self._shape = shape
         self._base = by.base.label if isinstance(by, sp.Indexed) else by
         self._steps: dict[Any, tuple[tuple[Any, ...], Any]] = {}  # symbol → its index, its derivative
         self._dependent: set[Any] = {self._base}
         self.carries: Mapping[Any, Any] = {}  # symbols of what goes round in loops
+        self.named: Callable[[Step, Any], Any] = lambda step, value: value  # a long derivative may get a name
         self.through_loops: Callable[[Any], Any] = lambda label: None  # such a symbol → its derivative's, or None
         for definition in definitions:
             if isinstance(definition, Step):
                 self.define(definition)
+            elif isinstance(definition, Inverted):
+                self.define_inverse(definition)
 
     def define(self, step: Step) -> None:
         """Takes the next step in."""
         if not self.depends(step.value):
             return
-        value = recognised_in(pulled(self(step.value)), step)
-        self.know(step.symbol, step.index, value)
+        if step.solved is not None:
+            value = pulled(derivative_of_solution(step.solved, step.target, step.index, self))
+        else:
+            value = recognised_in(pulled(self(step.value)), step)
+        self.know(step.symbol, step.index, self.named(step, value))
+
+    def define_inverse(self, inverse: Inverted) -> None:
+        """Takes the next inverse in."""
+        if self.depends(inverse.element):
+            self.know(inverse.symbol, inverse.index, pulled(derivative_of_inverse(inverse, self)))
 
     def know(self, symbol: Any, index: tuple[Any, ...], value: Expr) -> None:
         """Says what the derivative of a symbol is."""
@@ -107,8 +120,8 @@ class Derivative:
     def _indexed(self, element: Any) -> Expr:
         label = element.base.label
         if label == self._base:
-            pairs = zip(element.indices, self.by.indices, strict=True)
-            return sp.Mul(*[sp.KroneckerDelta(a, b) for a, b in pairs])
+            triples = zip(element.indices, self.by.indices, self._shape, strict=True)
+            return sp.Mul(*[sp.KroneckerDelta(a, b, (0, n - 1)) for a, b, n in triples])
         if label in self.carries:
             dot = self.through_loops(label)
             return sp.S.Zero if dot is None else sp.IndexedBase(dot)[element.indices]
@@ -143,11 +156,13 @@ class Derivative:
         (i, first, last), body = product.limits[0], product.function
         if len(product.limits) > 1:
             raise TypeError("the derivative of a product over several indices has no short form")
-        j = sp.Symbol("j" if i.name != "j" else "k", integer=True)
+        used = {s.name for s in product.free_symbols | self.by.free_symbols | {i}}
+        j = index_symbol(next(c for c in "jklmpqrst" if c not in used))
         if body.is_positive or isinstance(body, sp.exp):
             return product * sp.Sum(self(body) / body, (i, first, last))
-        others = sp.Piecewise((body.xreplace({i: j}), sp.Ne(j, i)), (1, True))
-        return sp.Sum(self(body) * sp.Product(others, (j, first, last)), (i, first, last))
+        other = body.xreplace({i: j})
+        before, after = sp.Product(other, (j, first, i - 1)), sp.Product(other, (j, i + 1, last))
+        return sp.Sum(before * self(body) * after, (i, first, last))
 
 
 def _partial(function: Any, k: int) -> Expr:
@@ -191,7 +206,7 @@ def recognised_in(value: Expr, step: Step) -> Expr:
             ratio = sp.Add(*[sp.powsimp(t / own) if t.has(sp.exp) else t / own for t in sp.Add.make_args(value)])
             if not has_new_poles(ratio, (value, own)):
                 candidates.append(target * sp.factor_terms(ratio))
-    return min(candidates, key=lambda e: (sp.count_ops(e), len(str(e))))
+    return min(candidates, key=lambda e: (sp.count_ops(e), sum(1 for _ in sp.preorder_traversal(e))))
 
 
 __all__ = ["Derivative", "recognised_in"]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sympy as sp
 
+from chainrule.graph.algebra import Held, Maximum, Minimum
+
 from .formula import Formula
 from .latex import Latex
-from .naming import latex_name, unicode_name
+from .matrices import Inverted
+from .naming import latex_name, subscript, unicode_name
 from .printing import Printer
-from .program import Program, Step, inlined
+from .program import Program, Step, inlined, inlined_size, inlined_sizes
 from .recurrence import Recurrence
 from .search import Found, Wanted, needed
 from .sums import compact
@@ -19,6 +23,7 @@ from .text import Ascii, Unicode
 
 Expr = Any
 LONG_WIDTH: Final = 150  # a loop and its result stand in one line up to this width
+LARGEST: Final = 20_000  # longer expressions are not written out
 WIDTH: Final = 100  # a single result and its steps stand in one line up to this width
 PRIMES: Final = {1: "′", 2: "″", 3: "‴"}
 
@@ -27,18 +32,30 @@ def finished(program: Program, found: Found, by: Sequence[Any], order: int, name
     """The formula with symbols as the user knows them: no assumptions, names replaced."""
     name = program.request.name
     single = len(program.request.inputs) == 1 and len(by) == 1 and len(program.results) == 1 and len(name) == 1
+    single = single and by[0] not in program.sizes
     definitions = needed(found.definitions, found.values)
-    plain = _plain([*found.values, *(s for d in definitions for s in _parts(d))], names)
+    bys = [b for w in found.wanted for b in w.by]
+    plain = _plain([*found.values, *bys, *(s for d in definitions for s in _parts(d))], names)
     results = {_key(name, w): _bare(v, plain) for w, v in zip(found.wanted, found.values, strict=True)}
     bare = tuple(_bare_definition(d, plain) for d in definitions)
     steps = {d.target: d.value for d in bare if isinstance(d, Step)}
     loops = tuple(d for d in bare if isinstance(d, Recurrence))
+    inverses = tuple(d for d in bare if isinstance(d, Inverted))
     labels = tuple(_Label(name, w, [_bare(b, plain) for b in w.by], single) for w in found.wanted)
     constants = {_bare(s, plain): v for s, v in program.constants.items()}
-    constants = {s: v for s, v in constants.items() if any(s in e.free_symbols for e in (*results.values(), *steps.values()))}
+    shown_symbols = {s for e in (*results.values(), *steps.values(), *loops) for s in e.free_symbols}
+    constants = {s: v for s, v in constants.items() if s in shown_symbols}
     used = tuple(names.get(b.name, b.name) for b in by)
-    shown = {n: _partial_name(carry, b, plain) for n, (_, carry, b) in found.shown.items()}
+    tables = {d.symbol.name: _inverse_name(d.symbol.name) for d in inverses}
+    shown = tables | {n: _partial_name(carry, b, plain) for n, (_, carry, b) in found.shown.items()}
     return Formula(name, order, used, results, steps, loops, constants, labels, bare, shown)
+
+
+def _inverse_name(name: str) -> tuple[str, str]:
+    """L⁻¹, as text and in LaTeX."""
+    stem = name[: name.rindex("inv")]
+    raised, plain = ("⁻ᵀ", stem[:-1]) if stem.endswith("T") and len(stem) > 1 else ("⁻¹", stem)
+    return unicode_name(plain) + raised, latex_name(plain) + ("^{-1}" if raised == "⁻¹" else "^{-T}")
 
 
 def _partial_name(carry: Any, by: Any, plain: Mapping[Any, Any]) -> tuple[str, str]:
@@ -53,13 +70,25 @@ def _parts(definition: Any) -> list[Any]:
 
 
 def _plain(expressions: Sequence[Any], names: Mapping[str, str]) -> dict[Any, Any]:
-    """Each symbol → the one of that name without assumptions; indices of sums stay integers."""
-    symbols = {s for e in expressions for s in e.free_symbols | e.atoms(sp.Symbol) if isinstance(s, sp.Symbol)}
-    return {s: sp.Symbol(names.get(s.name, s.name)) for s in symbols}
+    """Each symbol → the one of that name without assumptions.
+
+    Where there are complex ones, all keep theirs: SymPy takes Re and Im of what it knows nothing of apart.
+    """
+    symbols = {s for e in expressions for s in e.atoms(sp.Symbol)}
+    some_complex = any(not s.is_extended_real for s in symbols)
+    kept = {s: s.assumptions0 if some_complex else {} for s in symbols}
+    return {s: sp.Symbol(names.get(s.name, s.name), **kept[s]) for s in symbols}
 
 
 def _bare(expr: Any, plain: Mapping[Any, Any]) -> Any:
-    return compact(expr.xreplace(dict(plain)))
+    return compact(_with_sympys_own(expr.xreplace(dict(plain))))
+
+
+def _with_sympys_own(expr: Any) -> Any:
+    """Functions of ours, which are there for their derivatives, as SymPy's."""
+    if expr.has(Maximum, Minimum, Held):
+        expr = expr.replace(Maximum, sp.Max).replace(Minimum, sp.Min).replace(Held, lambda x: x)
+    return expr
 
 
 def _bare_definition(definition: Any, plain: Mapping[Any, Any]) -> Any:
@@ -94,7 +123,7 @@ class _Label:
         order = len(self.by)
         unicode = type(printer) is Unicode
         name = self.name + self.wanted.label
-        name = unicode_name(name) if unicode else name
+        name = unicode_name(self.name) + subscript(_place(self.wanted.label)) if unicode else name
         if self.wanted.index:
             index = sp.IndexedBase(name)[self.wanted.index]
             name = printer.text(index)
@@ -114,7 +143,7 @@ class _Label:
 
     def latex(self, printer: Printer) -> str:
         order = len(self.by)
-        name = latex_name(self.name) + (rf"_{{{self.wanted.label}}}" if self.wanted.label else "")
+        name = latex_name(self.name) + (f"_{{{_place(self.wanted.label)}}}" if self.wanted.label else "")
         if self.wanted.index:
             name += "_{" + ",".join(printer.text(i) for i in self.wanted.index) + "}"
         if self.single and order <= 3:
@@ -128,17 +157,23 @@ class _Label:
         return rf"\frac{{\partial{power} {name}}}{{" + " ".join(rf"\partial {s}" for s in shown) + "}"
 
 
+def _place(label: str) -> str:
+    """Where in a structure of results: ``[0]['a']`` → 0,a."""
+    return ",".join(re.findall(r"\w+", label))
+
+
 # --- text ---------------------------------------------------------------------------------------------------
 
 
 def as_text(formula: Formula, *, ascii: bool) -> str:
     """See ``Formula.text``."""
-    printer = (Ascii if ascii else Unicode)(_step_symbols(formula), dict(formula._shown))
+    printer = (Ascii if ascii else Unicode)(_step_symbols(formula), dict(formula._shown), _indices(formula))
     results = [
         f"{label.text(printer)} = {printer.text(value)}"
         for label, value in zip(formula._labels, formula.results.values(), strict=True)
     ]
     steps = [f"{printer.text(target)} = {printer.text(value)}" for target, value in formula.steps.items()]
+    steps = [*_inverses(formula, printer), *steps]
     steps += [f"{printer.text(s)} = {printer.text(v)}" for s, v in formula.constants.items()]
     if formula.recurrences:
         loops = [recurrence_text(loop, printer) for loop in formula.recurrences]
@@ -155,6 +190,24 @@ def as_text(formula: Formula, *, ascii: bool) -> str:
 
 def _step_symbols(formula: Formula) -> list[Any]:
     return [d.symbol for d in formula._definitions if isinstance(d, Step)]
+
+
+def _inverses(formula: Formula, printer: Any) -> list[str]:
+    """What each inverse is the inverse of."""
+    found = []
+    for d in formula._definitions:
+        if isinstance(d, Inverted):
+            plain = isinstance(d.element, sp.Indexed) and f"{d.element.base.label}inv" == d.symbol.name
+            word = r" = \text{inverse of } " if isinstance(printer, Latex) else " = inverse of "
+            if not plain:
+                found.append(f"{printer.name(d.symbol)}{word}{printer.text(d.element)}")
+    return found
+
+
+def _indices(formula: Formula) -> list[Any]:
+    """The indices of results and of what they are derivatives by."""
+    found = [i for label in formula._labels for b in label.by if isinstance(b, sp.Indexed) for i in b.indices]
+    return [*found, *(sp.Symbol(i.name) for label in formula._labels for i in label.wanted.index)]
 
 
 def recurrence_text(loop: Recurrence, printer: Any) -> str:
@@ -202,11 +255,12 @@ def _where(steps: Sequence[str]) -> list[str]:
 
 def as_latex(formula: Formula, env: str | None) -> str:
     """See ``Formula.latex``."""
-    printer = Latex(_step_symbols(formula), dict(formula._shown))
+    printer = Latex(_step_symbols(formula), dict(formula._shown), _indices(formula))
     rows = [
         (label.latex(printer), printer.text(value))
         for label, value in zip(formula._labels, formula.results.values(), strict=True)
     ]
+    rows += [("", text) for text in _inverses(formula, printer)]
     rows += [("", recurrence_latex(loop, printer)) for loop in formula.recurrences]
     rows += [(printer.text(target), printer.text(value)) for target, value in formula.steps.items()]
     rows += [(printer.text(s), printer.text(v)) for s, v in formula.constants.items()]
@@ -221,6 +275,9 @@ def as_latex(formula: Formula, env: str | None) -> str:
 
 def written_out(formula: Formula) -> Any:
     """See ``Formula.expr``."""
+    if any(isinstance(d, Inverted) for d in formula._definitions):
+        message = f"{formula.name} has an inverse of a matrix, whose elements SymPy has no expression for; see .steps"
+        raise ValueError(message)
     if formula.recurrences:
         message = (
             f"{formula.name} has a loop that is no sum and no product, for which SymPy has no expression;"
@@ -228,6 +285,11 @@ def written_out(formula: Formula) -> Any:
         )
         raise ValueError(message)
     steps = [d for d in formula._definitions if isinstance(d, Step)]
+    sizes = inlined_sizes(steps)
+    size = sum(inlined_size(v, sizes) for v in formula.results.values())
+    if size > LARGEST:
+        message = f"{formula.name} with its steps written out would be {size} operations; see .results and .steps"
+        raise ValueError(message)
     values = [inlined(v, steps) for v in formula.results.values()]
     values = [v.xreplace(dict(formula.constants)) for v in values]
     return values[0] if len(values) == 1 else sp.Tuple(*values)

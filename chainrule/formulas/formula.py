@@ -25,7 +25,7 @@ BUDGET: Final = 1.0  # seconds for finding a shorter form
 Mode = Literal["auto", "forward", "reverse"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Formula:
     """Definitions and results, as SymPy expressions; made by ``formula``.
 
@@ -124,7 +124,7 @@ def formula(
     >>> print(formula(nll, x="n"))
     ∂nll/∂μ = −(1/σ)·Σᵢ zᵢ
     ∂nll/∂σ = (n−Σᵢ zᵢ²)/σ
-    where z = (x−μ)/σ
+    where zᵢ = (xᵢ−μ)/σ
     """
     from chainrule.graph.where import error
 

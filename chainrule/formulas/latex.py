@@ -8,13 +8,13 @@ from typing import Any, Final
 import sympy as sp
 
 from .naming import latex_name, latex_stem, parts
-from .printing import ATOM, POWER, PREFIX, PRODUCT, SPACED, TRIGONOMETRIC, Printer
+from .printing import ATOM, POWER, PREFIX, PRODUCT, SPACED, TRIGONOMETRIC, Printer, in_order
 from .text import decimal
 
 _NAMES: Final = {
     "asin": r"\arcsin", "acos": r"\arccos", "atan": r"\arctan", "asinh": r"\operatorname{arsinh}",
     "acosh": r"\operatorname{arcosh}", "atanh": r"\operatorname{artanh}", "log": r"\log", "exp": r"\exp",
-    "gamma": r"\Gamma", "loggamma": r"\log\Gamma", "Maximum": r"\max", "Minimum": r"\min", "Max": r"\max",
+    "gamma": r"\Gamma", "loggamma": r"\log\Gamma", "Max": r"\max",
     "Min": r"\min", "re": r"\operatorname{Re}", "im": r"\operatorname{Im}", "sech": r"\operatorname{sech}",
 }  # fmt: skip
 _KNOWN: Final = frozenset({"sin", "cos", "tan", "sinh", "cosh", "tanh", "sec", "csc", "cot", "arg"})
@@ -36,7 +36,8 @@ class Latex(Printer):
         return latex_name(symbol.name)
 
     def element(self, element: Any) -> str:
-        inner = ",".join(self.place(i) for i in element.indices)
+        shown = [self.place(i) for i in element.indices]
+        inner = ("" if all(len(s) == 1 for s in shown) else ",").join(shown)
         label = self.name(element.base.label)
         if label.endswith("}") and "_{" in label:
             return f"{label[:-1]},{inner}}}"
@@ -64,9 +65,7 @@ class Latex(Printer):
         for part, _ in parts[1:]:
             if text[-1].isdigit() and part[0].isdigit():
                 text += r" \cdot "
-            elif text[-1].isalpha() and part[0].isalpha():
-                text += " "
-            elif not part.startswith(("(", r"\left(")):
+            elif (text[-1].isalpha() and part[0].isalpha()) or not part.startswith(("(", r"\left(")):
                 text += " "
             text += part
         return text
@@ -90,12 +89,12 @@ class Latex(Printer):
                 return rf"\left|{self.inside_bars(args[0])}\right|", ATOM
             case "conjugate":
                 return f"{self.text(args[0], ATOM)}^*", ATOM
-            case "Held":
-                return self.write(args[0])
             case "exp":
                 return f"e^{{{self.text(args[0])}}}", POWER
+            case "Iverson":
+                return f"[{self.relation(self.place(args[0]), '≥', self.place(args[1]))}]", ATOM
             case "KroneckerDelta":
-                return rf"\delta_{{{' '.join(self.text(a) for a in args)}}}", ATOM
+                return rf"\delta_{{{' '.join(self.text(a) for a in args[:2])}}}", ATOM
             case "polygamma":
                 order = "" if args[0] == 0 else f"^{{({self.text(args[0])})}}"
                 return rf"\psi{order}{self.bracket(self.text(args[1]))}", ATOM
@@ -108,14 +107,14 @@ class Latex(Printer):
         shown = _NAMES.get(name) or (f"\\{name}" if name in _KNOWN else rf"\operatorname{{{name}}}")
         if name in SPACED and isinstance(args[0], (sp.Symbol, sp.Indexed)):
             return f"{shown}{raised} {self.text(args[0])}"
-        return shown + raised + self.bracket(", ".join(self.text(a) for a in args))
+        return shown + raised + self.bracket(", ".join(self.text(a) for a in in_order(name, args)))
 
     def over(self, kind: str, limits: Sequence[tuple[Any, Any, Any]], full: bool, body: str) -> str:
         sign = r"\sum" if kind == "sum" else r"\prod"
         if full:
             below = ",".join(self.text(i) for i, _, _ in limits)
             return f"{sign}_{below if len(below) == 1 else f'{{{below}}}'} {body}"
-        written = [f"{sign}_{{{self.text(i)}={self.text(a)}}}^{{{self.text(b)}}}" for i, a, b in limits]
+        written = [f"{sign}_{{{self.text(i)}={self.place(a)}}}^{{{self.place(b)}}}" for i, a, b in limits]
         return " ".join([*written, body])
 
     def cases(self, cases: Sequence[tuple[str, str | None]]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sympy as sp
 
-from chainrule.graph.algebra import Elements, Maximum, NoForm
+from chainrule.graph.algebra import Elements, Maximum, NoForm, index_symbol
 from chainrule.graph.node import Graph, Node
 from chainrule.graph.op import Input, Loop
 
@@ -82,13 +82,16 @@ class _Body:
         made = self.builder.made
         letters = _LETTERS if not op.scanned else "t" + _LETTERS
         name = next((c for c in letters if c not in made.taken), "k_1")
-        self.k = sp.Symbol(name, integer=True)
+        self.k = index_symbol(name)
         self.counted = op.condition != "predicate"
         self.scanning = bool(op.scanned) or (op.condition == "count" and len(op.body.outputs) > op.carries)
         self.carries: dict[tuple[int, tuple[int, ...]], Any] = {}
         self._name_carries()
-        self.source = self.k - 1 if self.scanning else self.k
-        self.target = self.k if self.scanning else self.k + 1
+        if op.reverse:  # k runs down, and carries come from k + 1
+            self.source, self.target = self.k + 1, self.k
+        else:
+            self.source = self.k - 1 if self.scanning else self.k
+            self.target = self.k if self.scanning else self.k + 1
         self.elements = self._elements_of(op.body)
 
     @property
@@ -105,14 +108,15 @@ class _Body:
             output = body.outputs[c]
             where = body.provenance.get(output)
             given = body.names[c + (1 if self.counted else 0)]
-            name = given if not _MADE_UP.fullmatch(given) else (where.name if where is not None else None) or "s"
+            name = given if not _MADE_UP.fullmatch(given) else (where.name if where is not None else None)
+            name = name or next((letter for letter in "stuvpq" if letter not in made.taken), "s")
             if not all(isinstance(d, int) for d in output.shape):
                 continue  # a Sum or Product of arrays may still be found
             positions = _all_positions(output.shape)
             for position in positions:
                 shown = "_".join([name, *map(str, position)])
-                kind = {"real": True} if output.dtype.kind == "f" else {"integer": True} if output.dtype.kind in "iu" else {"complex": True}
-                self.carries[c, position] = sp.Symbol(made.fresh(shown), **kind)
+                kind = {"f": "real", "c": "complex"}.get(output.dtype.kind, "integer")
+                self.carries[c, position] = sp.Symbol(made.fresh(shown), **{kind: True})
 
     def _elements_of(self, graph: Graph) -> Elements:
         first = 1 if self.counted else 0
@@ -169,30 +173,17 @@ class _Body:
         condition = count = None
         if self.counted:
             count = self.trips
-            last = count - 1 if self.scanning else count
+            last = sp.S.Zero if self.op.reverse else count - 1 if self.scanning else count
         else:
             assert self.op.predicate is not None
             condition = self._elements_of(self.op.predicate).element(self.op.predicate.outputs[0])
             last = sp.Symbol(made.fresh(self.k.name.upper()), integer=True)
-        begin: Any = sp.S.Zero
-        if self.op.reverse:
-            turned = {self.k: count - 1 - self.k} if count is not None else {}
-            nexts = [n.xreplace({e: e for e in ()}) for n in nexts]
-            return self._reversed(starts, nexts, count, turned)
-        return Recurrence(
-            self.k, self.carries.values(), starts, nexts, self.source, self.target, begin, last, condition, count
+        begin = count - 1 if self.op.reverse and count is not None else sp.S.Zero
+        carries, reverse = self.carries.values(), self.op.reverse
+        found: Recurrence = Recurrence(
+            self.k, carries, starts, nexts, self.source, self.target, begin, last, condition, count, reverse
         )
-
-    def _reversed(self, starts: list[Any], nexts: list[Any], count: Any, turned: dict[Any, Any]) -> Recurrence:
-        """A loop that goes through the data from the end: k runs down, carries come from k + 1."""
-        swap = {
-            sp.IndexedBase(c)[self.source]: sp.IndexedBase(c)[self.k + 1] for c in self.carries.values()
-        }
-        self.source, self.target = self.k + 1, self.k
-        nexts = [n.xreplace(swap) for n in nexts]
-        return Recurrence(
-            self.k, self.carries.values(), starts, nexts, self.k + 1, self.k, count - 1, sp.S.Zero, None, count, True
-        )
+        return found
 
 
 class _Nested(LoopForms):
@@ -241,7 +232,9 @@ def _over(kind: Any, body: Expr, k: Any, trips: Any, builder: Any, index: tuple[
         i = builder.elements.index(index)
         return kind(body.xreplace({k: i}), (i, 0, trips - 1))
     shift = next((c for c in sorted(_shifts(body, k), key=abs)), sp.S.Zero)
-    letter = next(sp.Symbol(c, integer=True) for c in (*_LETTERS, "k_1") if sp.Symbol(c) not in index and c not in builder.made.taken)
+    used = {i.name for i in index if i.is_Symbol} | builder.made.taken
+    name = next(c for c in (*_LETTERS, "k_1") if c not in used)
+    letter = sp.Symbol(name, integer=True) if shift.is_negative else index_symbol(name)
     shifted = sp.expand_mul(body).subs(k, letter - shift) if shift else body.xreplace({k: letter})
     moved = body.subs(k, letter - shift) if shift else shifted
     shortest = min((moved, shifted), key=sp.count_ops)

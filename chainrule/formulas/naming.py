@@ -52,7 +52,7 @@ def parts(name: str) -> tuple[str, tuple[str, ...]]:
     found = re.fullmatch(r"([A-Za-z]+?)(\d+)", stem)
     if found and (found[1] in GREEK or len(found[1]) == 1):
         stem, below = found[1], [found[2], *below]
-    if below and not (len(stem) == 1 or stem in GREEK) and any(len(b) > 2 for b in below):
+    if not (len(stem) == 1 or stem in GREEK) and any(len(b) > 1 and not b.isdigit() for b in below):
         return name, ()  # words with underscores, as total_mass
     return stem, tuple(below)
 

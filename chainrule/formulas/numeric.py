@@ -10,6 +10,7 @@ import sympy as sp
 
 from chainrule.graph.algebra import Held, Maximum, Minimum
 
+from .matrices import Inverted
 from .program import Definition, Step
 from .recurrence import Recurrence
 
@@ -21,8 +22,8 @@ _FUNCTIONS: Final[dict[str, Any]] = {
     "floor": mp.floor, "ceiling": mp.ceil, "loggamma": lambda x: mp.re(mp.loggamma(x)),
     "polygamma": lambda n, x: mp.polygamma(int(n), x), "Mod": lambda a, b: a - b * mp.floor(a / b),
     "Max": max, "Min": min, "Maximum": max, "Minimum": min, "Held": lambda x: x,
-    "KroneckerDelta": lambda a, b: mp.mpf(1 if a == b else 0), "sinc": lambda x: mp.sinc(x),
-    "binomial": mp.binomial, "factorial": mp.factorial, "LambertW": mp.lambertw,
+    "KroneckerDelta": lambda a, b, *_: mp.mpf(1 if a == b else 0), "sinc": lambda x: mp.sinc(x),
+    "Iverson": lambda a, b: mp.mpf(1 if a >= b else 0), "LambertW": mp.lambertw,
 }  # fmt: skip
 
 
@@ -34,6 +35,7 @@ class Numbers:
         self.values = dict(values)
         self._steps: dict[Any, Step] = {}
         self._recurrences: dict[Any, Recurrence] = {}
+        self._inverses: dict[Any, Inverted] = {}
         self._known: dict[Any, Any] = {}
         for definition in definitions:
             self.define(definition)
@@ -42,10 +44,22 @@ class Numbers:
         if isinstance(definition, Step):
             self._steps[definition.symbol] = definition
             return
+        if isinstance(definition, Inverted):
+            self._inverses[definition.symbol] = definition
+            return
         for symbol in definition.carries:
             self._recurrences[symbol] = definition
         if definition.count is None:
             self._recurrences[definition.last] = definition
+
+    def prepare(self) -> None:
+        """Computes all scalar steps in their order, so that long chains of them are no deep recursion."""
+        for symbol, step in self._steps.items():
+            if not step.index and symbol not in self.values:
+                try:
+                    self.symbol(symbol)
+                except (ArithmeticError, ValueError):  # it is met again where it is needed
+                    continue
 
     def of(self, expr: Expr, bound: dict[Any, int] | None = None) -> Any:
         """The value of an expression; ``bound`` are the indices."""
@@ -89,8 +103,8 @@ class Numbers:
             case sp.exp():
                 return mp.exp(self.of(expr.args[0], bound))
         if isinstance(expr, (sp.Function, Held, Maximum, Minimum)):
-            args = [self.of(a, bound) for a in expr.args]
             name = expr.func.__name__
+            args = [self.of(a, bound) for a in (expr.args[:2] if name == "KroneckerDelta" else expr.args)]
             function = _FUNCTIONS.get(name) or getattr(mp, name)
             return function(*args)
         raise TypeError(f"no number is known for {expr}")
@@ -122,6 +136,9 @@ class Numbers:
                 return not self.truth(condition.args[0], bound)
             case sp.Xor():
                 return sum(self.truth(a, bound) for a in condition.args) % 2 == 1
+            case sp.ITE():
+                asked, first, second = condition.args
+                return self.truth(first if self.truth(asked, bound) else second, bound)
         a, b = (self.of(x, bound) for x in condition.args)
         match condition:
             case sp.StrictLessThan():
@@ -154,9 +171,20 @@ class Numbers:
             if label in self._recurrences:
                 self._run(self._recurrences[label])
                 return table.get(index, mp.mpf(0))
+            if label in self._inverses:
+                self._invert(self._inverses[label], table)
+                return table[index]
             step = self._steps[label]
             table[index] = self.of(step.value, dict(zip(step.index, index, strict=True)))
         return table[index]
+
+    def _invert(self, inverse: Inverted, table: dict[tuple[int, ...], Any]) -> None:
+        """All elements of an inverse."""
+        n = int(mp.nint(self.of(inverse.size)))
+        p, q = inverse.index
+        rows = [[self.of(inverse.element, {p: i, q: j}) for j in range(n)] for i in range(n)]
+        found = mp.matrix(rows) ** -1
+        table |= {(i, j): found[i, j] for i in range(n) for j in range(n)}
 
     def _run(self, loop: Recurrence) -> None:
         """All carries of a loop, up to the last."""

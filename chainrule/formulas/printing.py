@@ -21,12 +21,21 @@ SPACED: Final = TRIGONOMETRIC | {"log"}  # written without brackets before a nam
 
 
 class Printer(ABC):
-    """Expressions as text of one kind. ``steps`` are the symbols of steps, ``shown`` names with a form of their own."""
+    """Expressions as text of one kind.
+
+    ``steps`` are the symbols of steps, ``shown`` names with a form of their own, ``indices`` those that are free.
+    """
 
     tight_minus = "-"
 
-    def __init__(self, steps: Sequence[Any] = (), shown: dict[str, tuple[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Any] = (),
+        shown: dict[str, tuple[str, str]] | None = None,
+        indices: Sequence[Any] = (),
+    ) -> None:
         self.steps = frozenset(steps)
+        self.indices = frozenset(indices)
         self.shown = shown or {}
         self._names_first = False
 
@@ -170,11 +179,13 @@ class Printer(ABC):
             return False
         for term in terms:
             text = self.text(term)
+            if "{ " in text:
+                return True
             if nested and any(a.is_Add for a in sp.Mul.make_args(term)):
                 return True
             if nested and any(f"{name} " in text for name in SPACED):
                 return True
-            if not nested and ("(" in text or any(f"{name} " in text for name in SPACED)):
+            if not nested and ("(" in text or text.startswith("[") or any(f"{name} " in text for name in SPACED)):
                 return True
         return False
 
@@ -204,7 +215,10 @@ class Printer(ABC):
         if negative:
             above, negative = self._turned(above)
         p, q = abs(coefficient.p), coefficient.q
-        above, below, p, q = _roots_below(above, below, p, q)
+        if q > 12 and len(self.number(abs(coefficient))) < len(f"{p}/{q}"):  # a decimal
+            p, q = abs(coefficient), 1
+        else:
+            above, below, p, q = _roots_below(above, below, p, q)
         sums = [f for f in above if isinstance(f, sp.Sum)]
         adds = [f for f in above if f.is_Add]
         small = self.vulgar(sp.Rational(p, q)) if q != 1 and not below else None
@@ -238,23 +252,24 @@ class Printer(ABC):
 
     bracketed_quotients = True
 
-    def _quotient(self, p: int, q: int, above: list[Any], below: list[Any]) -> tuple[str, int]:
+    def _quotient(self, p: Any, q: int, above: list[Any], below: list[Any]) -> tuple[str, int]:
         top, top_level = self._row(p, above)
         if q == 1 and not below:
             return top, top_level
         bottom, bottom_level = self._row(q, below, below=True)
         return self.fraction(top, bottom, top_level, bottom_level)
 
-    def _row(self, number: int, factors: list[Any], *, below: bool = False) -> tuple[str, int]:
+    def _row(self, number: Any, factors: list[Any], *, below: bool = False) -> tuple[str, int]:
         """A product without a denominator."""
         roots = [f for f in factors if _is_constant_root(f)]
         rest = sorted([f for f in factors if not _is_constant_root(f)], key=self._factor_key)
         parts: list[tuple[str, Any]] = []
         if number != 1:
-            parts.append((self.number(sp.Integer(number)), sp.Integer(number)))
+            parts.append((self.number(sp.sympify(number)), sp.sympify(number)))
         if roots:
             inside = sp.Mul(*[f.base for f in roots])
-            parts.append((self.root(self.text(inside), 2, inside.is_Symbol or inside.is_Integer or inside is sp.pi), inside))
+            short = inside.is_Symbol or inside.is_Integer or inside is sp.pi
+            parts.append((self.root(self.text(inside), 2, short), inside))
         single = len(rest) + len(parts) == 1
         for k, factor in enumerate(rest):
             if single:
@@ -306,18 +321,25 @@ class Printer(ABC):
     def _pow(self, expr: Any) -> tuple[str, int]:
         base, exponent = expr.args
         if exponent.is_Rational and exponent.p == 1 and exponent.q in (2, 3):
-            inside = self.text(base)
-            return self.root(inside, exponent.q, base.is_Symbol or base.is_Integer or isinstance(base, sp.Indexed)), ATOM
+            short = base.is_Symbol or base.is_Integer or isinstance(base, sp.Indexed)
+            return self.root(self.text(base), exponent.q, short), ATOM
         return self.power(base, exponent)
 
     def _over(self, expr: Any) -> str:
-        limits = [tuple(limit) for limit in expr.limits][::-1]
+        limits = [tuple(limit) for limit in expr.limits]
         body = expr.function
         indices = {i for i, _, _ in limits}
         over_data = any(indices & e.free_symbols for e in body.atoms(sp.Indexed))
-        full = over_data and all(first == 0 for _, first, _ in limits)
+        bounds = {s for _, _, last in limits for s in last.free_symbols}
+        full = over_data and all(first == 0 for _, first, _ in limits) and bounds.isdisjoint(indices | self.indices)
+        limits = limits if full else limits[::-1]
         kind = "sum" if isinstance(expr, sp.Sum) else "product"
         return self.over(kind, limits, full, self.text(body, PRODUCT))
+
+
+def in_order(name: str, args: Sequence[Any]) -> list[Any]:
+    """The arguments of a function, of max and min the numbers last."""
+    return sorted(args, key=lambda a: (bool(a.is_number), str(a))) if name in ("Max", "Min") else list(args)
 
 
 def own_bracket(expr: Any, level: int) -> bool:

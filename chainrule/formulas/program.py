@@ -20,11 +20,12 @@ from chainrule.graph import tree
 from chainrule.graph.algebra import Elements, Index, NoForm, size_expression
 from chainrule.graph.dtype import is_complex, is_inexact
 from chainrule.graph.node import Graph, Node
-from chainrule.graph.op import Broadcast, Const, Input, Loop, Project, Reshape, Slice, Transpose
+from chainrule.graph.op import Broadcast, Const, Input, Linalg, Loop, Project, Reshape, Slice, Transpose
 from chainrule.graph.where import error, of_function
 
 from .constants import is_nice, recognised
 from .loops import LoopForms
+from .matrices import INNER, ROWS, Inverted, MatrixForms, Solved
 from .recurrence import Recurrence
 from .request import Request, outer_values
 from .sums import at_index
@@ -43,6 +44,7 @@ class Step:
     index: Index
     value: Any
     own: bool = False
+    solved: Solved | None = None  # of a solution of linear equations, what it solves
 
     @property
     def target(self) -> Any:
@@ -50,13 +52,15 @@ class Step:
         return sp.IndexedBase(self.symbol)[self.index] if self.index else self.symbol
 
 
-Definition = Step | Recurrence
+Definition = Step | Recurrence | Inverted
 
 
 def expressions_of(definition: Definition) -> tuple[Any, ...]:
     """What a definition is made of."""
     if isinstance(definition, Step):
         return (definition.value,)
+    if isinstance(definition, Inverted):
+        return (definition.element,)
     extra = [e for e in (definition.condition, definition.count) if e is not None]
     return (*definition.starts, *definition.nexts, *extra)
 
@@ -72,6 +76,7 @@ class Program:
     constants: dict[Any, Any] = field(default_factory=dict)  # named numbers: symbol → exact value
     sizes: dict[Any, Any] = field(default_factory=dict)  # base symbol of arrays → shape
     taken: set[str] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=dict)  # how far the numbers after a name have got
 
     places: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)  # per result: the output, the place in it
     argument_symbols: list[Any] = field(default_factory=list)  # per input: a symbol, or {index: symbol}
@@ -83,6 +88,26 @@ class Program:
         for _, _, value in self.results:
             yield value
 
+    @property
+    def bound(self) -> set[str]:
+        """The names of the indices of all sums and products, and of those that steps are defined at."""
+        found: set[str] = set()
+        for definition in self.definitions:
+            if isinstance(definition, Step):
+                found |= {i.name for i in definition.index}
+            elif isinstance(definition, Inverted):
+                found |= {*ROWS, *INNER}
+            else:
+                found.add(definition.k.name)
+        for expression in self.expressions():
+            for total in expression.atoms(sp.Sum, sp.Product):
+                found |= {limit[0].name for limit in total.limits}
+        return found
+
+    def lengths(self, result: int) -> tuple[Any, ...]:
+        """The shape of the output that a result belongs to."""
+        return tuple(size_expression(d) for d in self.request.graph.outputs[self.places[result][0]].shape)
+
     def elements_at(
         self, result: int, index: Index, by: Sequence[Any], sizes: Mapping[str, int]
     ) -> Iterator[tuple[dict[Any, int], tuple[int, Index], tuple[tuple[int, tuple[int, ...]], ...]]]:
@@ -90,7 +115,7 @@ class Program:
 
         Each is: the values of the indices; the output and the place in it; the elements of inputs differentiated by.
         """
-        places = {}
+        places: dict[Any, tuple[int, tuple[int, ...]]] = {}
         for position, own in enumerate(self.argument_symbols):
             if isinstance(own, dict):
                 places |= {s: (position, i) for i, s in own.items()}
@@ -102,7 +127,7 @@ class Program:
         def lengths(symbols: Any) -> list[int]:
             return [int(d.xreplace(numbers)) for d in symbols]
 
-        shape = lengths(size_expression(d) for d in self.request.graph.outputs[output].shape) if index else []
+        shape = lengths(self.lengths(result)) if index else []
         free = [*zip(index, shape, strict=True)]
         for b in by:
             if isinstance(b, sp.Indexed):
@@ -119,10 +144,15 @@ class Program:
             yield bound, (output, at), tuple(elements)
 
     def fresh(self, name: str) -> str:
-        """``name``, or with a number after it where it is taken."""
-        found, k = name, 1
+        """``name``, or with a number after it (``t_1`` with the next one) where it is taken."""
+        stem, _, number = name.rpartition("_")
+        stem, k = (stem, int(number)) if stem and number.isdigit() else (name, 0)
+        k = max(k, self.counts.get(stem, 0))
+        found = name if name not in self.taken else f"{stem}_{k + 1}"
         while found in self.taken:
-            found, k = f"{name}_{k}", k + 1
+            k += 1
+            found = f"{stem}_{k + 1}"
+        self.counts[stem] = k
         self.taken.add(found)
         return found
 
@@ -167,7 +197,10 @@ class _Builder:
         self._name_inputs()
         self._choose_cuts()
         letters = {n for n in self.made.taken if len(n) == 1}
-        self.elements = Elements(self._leaf, self._number, LoopForms(self).element, tuple(letters))
+        self.matrices = MatrixForms(self)
+        self.elements = Elements(
+            self._leaf, self._number, LoopForms(self).element, tuple(letters), self.matrices.element
+        )
         for node in self.graph.nodes:
             if node in self.cuts:
                 self._define(node)
@@ -234,8 +267,9 @@ class _Builder:
             name = names.get(node, "")
             once = bool(name) and count[name] == 1 and name not in self.made.taken
             shared = total > SHARED and uses[node] > 1
-            if (once or shared or total > LARGEST) and node.dtype.kind != "b" and not _is_trivial(node):
-                shown = self.made.fresh(name or "t_1" if not once else name)
+            solves = isinstance(node.op, Linalg) and node.op.kind != "inv"
+            if (once or shared or solves or total > LARGEST) and node.dtype.kind != "b" and not _is_trivial(node):
+                shown = self.made.fresh(name or ("Y" if solves else "t_1"))
                 self.cuts[node] = (symbol_for(shown, node), not once)
                 total = 1
             size[node] = total
@@ -271,7 +305,7 @@ class _Builder:
         value = self.elements.element(node, index, expand=True)
         if node.shape:
             self.made.sizes[symbol] = tuple(size_expression(d) for d in node.shape)
-        self.made.definitions.append(Step(symbol, index, value, own))
+        self.made.definitions.append(Step(symbol, index, value, own, self.matrices.solved.get(node)))
 
 
 def _is_trivial(node: Node) -> bool:
@@ -342,6 +376,19 @@ def _literal(node: ast.expr) -> Any:
     except ValueError:
         return None
     return list(value) if isinstance(value, tuple) else [value]
+
+
+def inlined_sizes(definitions: Sequence[Step]) -> dict[Any, int]:
+    """For each step how many operations it is with the steps before it written out."""
+    sizes: dict[Any, int] = {}
+    for step in definitions:
+        sizes[step.symbol] = inlined_size(step.value, sizes)
+    return sizes
+
+
+def inlined_size(expr: Expr, sizes: Mapping[Any, int]) -> int:
+    """The operations of ``expr`` with steps of such sizes written out."""
+    return int(sp.count_ops(expr)) + sum(int(expr.count(s)) * sizes[s] for s in expr.free_symbols if s in sizes)
 
 
 def inlined(expr: Expr, definitions: Sequence[Step]) -> Expr:

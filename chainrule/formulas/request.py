@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from chainrule.graph import tree
 from chainrule.graph.node import Graph
 from chainrule.graph.trace import Spec, Traced, call_user, spec, trace_flat
-from chainrule.graph.where import error
+from chainrule.graph.where import error, is_of_user
 
-_NEEDS_INTEGER: Final = re.compile(r"a loop bound is one integer|bounds of range are integers|known integer|one integer")
+_NEEDS_INTEGER: Final = re.compile(r"a loop bound is one integer|bounds of range are integers|known integer")
+_NEEDS_AXES: Final = re.compile("a traced scalar|with 0 axes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +64,35 @@ def request(f: Callable[..., Any], specs: dict[str, Any], wrt: tuple[str, ...] |
     chosen |= {name: _spec(name, value) for name, value in specs.items() if name not in known}
     if not chosen:
         raise error(TypeError, f"{_name(f)} has no arguments to differentiate by")
-    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    before_gap = itertools.takewhile(lambda p: p.name in chosen and p.kind is not p.KEYWORD_ONLY, parameters)
+    positional = [p.name for p in before_gap]
     while True:
         try:
             return _traced(f, chosen, positional, tuple(plain) or (next(iter(chosen)),))
-        except TypeError as problem:
-            name = _integer_argument(f, chosen, plain, wrt, problem)
-            if name is None:
-                raise
-            chosen[name] = spec(dtype="int64")
-            plain.remove(name)
+        except (TypeError, IndexError) as problem:
+            whole = _integer_argument(f, chosen, positional, plain, wrt, problem)
+            if whole is None:
+                raise _with_shapes(f, plain, problem) from None
+            chosen[whole] = spec(dtype="int64")
+            plain.remove(whole)
+
+
+def _with_shapes(f: Callable[..., Any], plain: Sequence[str], problem: Exception) -> Exception:
+    """The problem of a trace; with what to say about shapes, where it may be that a vector was taken as a number."""
+    if not plain or not is_of_user(problem) or not _NEEDS_AXES.search(str(problem)):
+        return problem
+    taken = " and ".join([", ".join(plain[:-1]), plain[-1]] if plain[1:] else plain)
+    problem.args = (f"{problem}; formula takes {taken} as numbers: say {plain[0]}=3 or {plain[0]}='n' for a vector",)
+    return problem
 
 
 def _integer_argument(
-    f: Callable[..., Any], chosen: dict[str, Any], plain: Sequence[str], wrt: Sequence[str] | None, problem: TypeError
+    f: Callable[..., Any],
+    chosen: dict[str, Any],
+    positional: Sequence[str],
+    plain: Sequence[str],
+    wrt: Sequence[str] | None,
+    problem: Exception,
 ) -> str | None:
     """The scalar that has to be a whole number, where a trace failed because one must be."""
     if not _NEEDS_INTEGER.search(str(problem)):
@@ -81,16 +100,18 @@ def _integer_argument(
     candidates = [n for n in plain if wrt is None or n not in wrt]
     for name in reversed(candidates):
         try:
-            _traced(f, {**chosen, name: spec(dtype="int64")}, [], ())
+            _traced(f, {**chosen, name: spec(dtype="int64")}, positional, ())
         except TypeError as other:
-            if _NEEDS_INTEGER.search(str(other)) and len(candidates) > 1:
+            if str(other) == str(problem):
                 continue
-            return None
+            return name if _NEEDS_INTEGER.search(str(other)) else None  # another one has to be whole, too
         return name
     return None
 
 
-def _traced(f: Callable[..., Any], chosen: dict[str, Any], positional: Sequence[str], default: tuple[str, ...]) -> Request:
+def _traced(
+    f: Callable[..., Any], chosen: dict[str, Any], positional: Sequence[str], default: tuple[str, ...]
+) -> Request:
     keys = list(chosen)
     leaves: list[Any] = []
     paths: list[str] = []
@@ -119,13 +140,12 @@ def _traced(f: Callable[..., Any], chosen: dict[str, Any], positional: Sequence[
 
 def _hidden_names(f: Callable[..., Any], hidden: Sequence[Any], taken: Sequence[str]) -> list[str]:
     """Names of the arrays that the function reads from outside: its globals' and closure's own."""
-    import numpy as np
-
     known = {n: v for n, v in outer_values(f).items() if isinstance(v, np.ndarray)}
     names: list[str] = []
     for k, array in enumerate(hidden):
         same = (n for n, v in known.items() if v.shape == array.shape and np.array_equal(v, array))
-        name = next((n for n in same if n not in taken and n not in names), f"data_{k + 1}")
+        name = next((n for n in same if n not in taken and n not in names), "")
+        name = name or ("data" if len(hidden) == 1 and "data" not in taken else f"data_{k + 1}")
         names.append(name)
     return names
 
@@ -149,7 +169,7 @@ def outer_values(f: Callable[..., Any]) -> dict[str, Any]:
 def _ascii(path: str) -> str:
     """``p['mu']`` → mu, ``p[0]`` → p_0."""
     words = [a or b for a, b in re.findall(r"\['?([^'\]]*)'?\]|([A-Za-z_]\w*)", path)]
-    last = words[-1]
+    last: str = words[-1]
     if not last.isdigit():
         return last
     k = len(words) - 1
@@ -182,7 +202,9 @@ def _spec(name: str, value: Any) -> Any:
             return spec(value)
         case None:
             return spec()
-    message = f'{name}={value!r} is no shape: "n" is a vector, "n,3" or (\'n\', 3) a matrix, 2 a vector of 2'
+        case np.ndarray():
+            return spec(*value.shape, dtype=value.dtype)
+    message = f'{name}={value!r:.60} is no shape: "n" is a vector, "n,3" or (\'n\', 3) a matrix, 2 a vector of 2'
     raise error(TypeError, message)
 
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
 
 from .candidates import forms
 from .poles import has_new_poles
-from .sums import compact, merged, pulled
+from .sums import cases_joined, compact, merged, pulled
 
 Expr = Any
 
 
+@lru_cache(8192)
 def cost(expr: Expr) -> int:
     """The number of operations, as SymPy counts them."""
     return int(sp.count_ops(compact(expr)))
 
 
-def shortest(expr: Expr, originals: Sequence[Expr], deadline: float, *, inner: bool = False) -> Expr:
-    """The shortest form found of ``expr`` that is singular only where it or one of the ``originals`` is."""
-    expr = pulled(expr)
+def shortest(
+    expr: Expr, originals: Sequence[Expr], deadline: float, whole: frozenset[Any] = frozenset()
+) -> Expr:
+    """The shortest form found of ``expr`` that is singular only where it or one of the ``originals`` is.
+
+    Subexpressions in ``whole`` stay as they are.
+    """
+    expr = cases_joined(pulled(expr))
     expr = _inside(expr, deadline)
     candidates = {expr: None, pulled(expr): None}
     both = merged(expr)
@@ -29,7 +36,7 @@ def shortest(expr: Expr, originals: Sequence[Expr], deadline: float, *, inner: b
         candidates[_inside(both, deadline)] = None
     found: dict[Any, None] = {}
     for start in candidates:
-        for form in forms(start, deadline):
+        for form in forms(start, deadline, whole):
             found[form] = None
     known = (expr, *originals)
     return best(found, known)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Final, final
 
 import sympy as sp
 
 from chainrule.graph.algebra import NoForm
 
 from .derive import Derivative, recognised_in
+from .matrices import Inverted
 from .program import Definition, Program, Step, inlined
 from .recurrence import Recurrence
+from .shorten import cost
 from .sums import pulled
 
 Expr = Any
+LONG: Final = 40  # derivatives of steps with more operations become steps themselves
 
 
 @final
@@ -31,6 +34,8 @@ class Tangents:
         self._dots: dict[tuple[Any, Any], Any] = {}
         self._adjoints: dict[tuple[Any, Expr], list[Any]] = {}
         self._backward: list[Recurrence] = []
+        self._steps: list[Step] = []  # derivatives of steps that are too long to be written out
+        self._defined: dict[Any, int] = {}  # per parameter, so many of them are known to its derivative
         for definition in program.definitions:
             if isinstance(definition, Recurrence):
                 self._extra[definition] = []
@@ -46,10 +51,12 @@ class Tangents:
                 assert isinstance(definition, Recurrence)
                 definition = definition.with_carries(*zip(*extra, strict=True))
             found.append(definition)
-        return [*found, *self._backward]
+        return [*found, *self._steps, *self._backward]
 
     def derivative(self, expr: Expr, by: Any) -> Expr:
         """d expr/d by."""
+        if not {s.symbol for s in self._steps}.isdisjoint(expr.free_symbols):
+            self._define_derived(by)
         flat = pulled(self._over_loops(expr)) if self._extra else expr
         loops = [loop for loop in self._extra if not set(loop.carries).isdisjoint(flat.free_symbols)]
         if loops and self._backwards(loops, flat):
@@ -59,12 +66,15 @@ class Tangents:
     def of(self, by: Any) -> Derivative:
         """The derivative by ``by`` of any expression, dotted."""
         if by not in self._known:
-            found = self._known[by] = Derivative(by, [])
+            found = self._known[by] = self._plain(by)
             found.through_loops = lambda label: self._dotted(label, by)
+            found.named = lambda step, value: self._derived(step, value, by)
             found.carries = self._loops
             for definition in self.program.definitions:
                 if isinstance(definition, Step):
                     found.define(definition)
+                elif isinstance(definition, Inverted):
+                    found.define_inverse(definition)
         return self._known[by]
 
     def _over_loops(self, expr: Expr) -> Expr:
@@ -76,6 +86,31 @@ class Tangents:
                 moving.add(definition.symbol)
                 steps.append(definition)
         return inlined(expr, steps)
+
+    def _plain(self, by: Any) -> Derivative:
+        shape = self.program.sizes[by.base.label] if isinstance(by, sp.Indexed) else ()
+        return Derivative(by, [], shape)
+
+    def _derived(self, step: Step, value: Expr, by: Any) -> Expr:
+        """The derivative of a step; a step of its own where it is long."""
+        if cost(value) <= LONG or isinstance(by, sp.Indexed):
+            return value
+        name = self.program.fresh(f"d{step.symbol.name}_d{by}")
+        symbol = sp.Symbol(name, real=step.symbol.is_real)
+        self.shown[name] = ("partial", step.symbol, by)
+        made = Step(symbol, step.index, value, own=True)
+        if step.index:
+            self.program.sizes[symbol] = self.program.sizes[step.symbol]
+        self._steps.append(made)
+        return made.target
+
+    def _define_derived(self, by: Any) -> None:
+        """Makes the derived steps known to the derivative by ``by``."""
+        derivative = self.of(by)
+        while self._defined.get(by, 0) < len(self._steps):
+            k = self._defined.get(by, 0)
+            self._defined[by] = k + 1
+            derivative.define(self._steps[k])
 
     # --- dots ---
 
@@ -122,7 +157,8 @@ class Tangents:
             changed = False
             for c, start, step in self._entries(loop):
                 symbols = start.free_symbols | step.free_symbols
-                if c not in found and (base in symbols or found & symbols or steps.moves(symbols) or self._from_others(symbols, loop, by)):
+                moving = base in symbols or found & symbols or steps.moves(symbols)
+                if c not in found and (moving or self._from_others(symbols, loop, by)):
                     found.add(c)
                     changed = True
         return {c for c in found if c.is_real or c.is_complex} - {c for c in found if c.is_integer}
@@ -169,7 +205,7 @@ class Tangents:
 
     def _without_loop(self, by: Any) -> Derivative:
         """The derivative that takes the carries as they are."""
-        found = Derivative(by, [])
+        found = self._plain(by)
         for definition in self.program.definitions:
             if isinstance(definition, Step):
                 found.define(definition)
@@ -184,7 +220,7 @@ class Tangents:
 
     def _direct_at(self, expr: Expr, loop: Recurrence, carry: Any, index: Any) -> Expr:
         """∂ expr / ∂ carry[index], where only expr itself is looked at."""
-        return pulled(Derivative(loop.at(carry, index), [])(expr))
+        return pulled(Derivative(loop.at(carry, index), [], (loop.count,))(expr))
 
     def _adjoint(self, expr: Expr, loop: Recurrence, carry: Any, step: Expr) -> Any:
         key = (carry, expr)
@@ -201,7 +237,8 @@ class Tangents:
             inner = self._direct_at(expr, loop, carry, here)
             start, first, count = sp.S.Zero, end - 1, loop.count
         else:
-            inner, start, first, count = sp.S.Zero, self._direct_at(expr, loop, carry, loop.last), end - 2, loop.count - 1
+            inner, start = sp.S.Zero, self._direct_at(expr, loop, carry, loop.last)
+            first, count = end - 2, loop.count - 1
         value = inner + slope * loop.at(symbol, here + 1)
         self._backward.append(Recurrence(
             k, [symbol], [start], [value], here + 1, here, first, here.xreplace({k: loop.first}), None, count, True

@@ -9,14 +9,15 @@ from typing import Any, Final
 import sympy as sp
 
 from .naming import SMALL, dotted, subscript, superscript, unicode_name
-from .printing import ATOM, POWER, PREFIX, PRODUCT, SPACED, SUM, TRIGONOMETRIC, Printer
+from .printing import ATOM, POWER, PREFIX, PRODUCT, SPACED, SUM, TRIGONOMETRIC, Printer, in_order
 
 _VULGAR: Final = {
     (1, 2): "½", (1, 3): "⅓", (2, 3): "⅔", (1, 4): "¼", (3, 4): "¾", (1, 5): "⅕", (2, 5): "⅖", (3, 5): "⅗",
     (4, 5): "⅘", (1, 6): "⅙", (5, 6): "⅚", (1, 8): "⅛", (3, 8): "⅜", (5, 8): "⅝", (7, 8): "⅞",
 }  # fmt: skip
-_NAMES: Final = {"loggamma": "logΓ", "gamma": "Γ", "re": "Re", "im": "Im", "Maximum": "max", "Minimum": "min",
-                 "Max": "max", "Min": "min", "Mod": "mod", "KroneckerDelta": "δ"}  # fmt: skip
+_NAMES: Final = {
+    "loggamma": "logΓ", "gamma": "Γ", "re": "Re", "im": "Im", "Max": "max", "Min": "min", "Mod": "mod",
+}  # fmt: skip
 
 
 def decimal(value: Any) -> tuple[str, int] | None:
@@ -69,7 +70,7 @@ class Unicode(Printer):
             return small
         if value.q > 12 or (value.q == 1 and value.p >= 10**6):
             found = decimal(value)
-            if found is not None:
+            if found is not None and len(self._scientific(*found)) < len(f"{value.p}/{value.q}"):
                 return self._scientific(*found)
         return str(value.p) if value.q == 1 else f"{value.p}/{value.q}"
 
@@ -124,7 +125,8 @@ class Unicode(Printer):
         return f"{self.text(base, ATOM)}^{shown if shown.isalnum() else f'({shown})'}", POWER
 
     def root(self, inside: str, degree: int, is_atom: bool) -> str:
-        return ("√" if degree == 2 else "∛") + (inside if is_atom else f"({inside})")
+        bare = is_atom or (inside.startswith("|") and inside.count("|") == 2 and inside.endswith("|"))
+        return ("√" if degree == 2 else "∛") + (inside if bare else f"({inside})")
 
     def function(self, name: str, args: Sequence[Any]) -> tuple[str, int]:
         match name:
@@ -132,10 +134,10 @@ class Unicode(Printer):
                 return f"|{self.inside_bars(args[0])}|", ATOM
             case "conjugate":
                 return self.text(args[0], ATOM) + "*", ATOM
-            case "Held":
-                return self.write(args[0])
+            case "Iverson":
+                return f"[{self.relation(self.place(args[0]), '≥', self.place(args[1]))}]", ATOM
             case "KroneckerDelta":
-                return "δ" + self._below(args), ATOM
+                return "δ" + self._below(args[:2]), ATOM
             case "polygamma" if args[0] in (0, 1):
                 return f"ψ{'′' if args[0] == 1 else ''}({self.text(args[1])})", ATOM
             case "polygamma":
@@ -148,13 +150,13 @@ class Unicode(Printer):
         if stem in SPACED and isinstance(args[0], (sp.Symbol, sp.Indexed)):
             space = "" if name != stem else " "  # sin²x, sin x
             return f"{shown}{space}{self.text(args[0])}"
-        return f"{shown}({', '.join(self.text(a) for a in args)})"
+        return f"{shown}({', '.join(self.text(a) for a in in_order(name, args))})"
 
     def over(self, kind: str, limits: Sequence[tuple[Any, Any, Any]], full: bool, body: str) -> str:
         sign = "Σ" if kind == "sum" else "Π"
         if full:
             return f"{sign}{self._below([i for i, _, _ in limits])} {body}"
-        written = [f"{sign}_{{{self.text(i)}={self.text(a)}}}^{{{self.text(b)}}}" for i, a, b in limits]
+        written = [f"{sign}_{{{self.text(i)}={self.place(a)}}}^{{{self.place(b)}}}" for i, a, b in limits]
         return " ".join([*written, body])
 
     def cases(self, cases: Sequence[tuple[str, str | None]]) -> str:
@@ -201,15 +203,17 @@ class Ascii(Unicode):
         return f"{'sqrt' if degree == 2 else 'cbrt'}({inside})"
 
     def function(self, name: str, args: Sequence[Any]) -> tuple[str, int]:
-        if name == "Held":
-            return self.write(args[0])
+        if name == "KroneckerDelta":
+            args = args[:2]
+        if name == "Iverson":
+            return f"[{self.relation(self.place(args[0]), '≥', self.place(args[1]))}]", ATOM
         if name == "Abs":
             return f"abs({self.inside_bars(args[0])})", ATOM
-        known = {"Maximum": "max", "Minimum": "min", "Max": "max", "Min": "min", "Mod": "mod"}
-        return f"{known.get(name, name)}({', '.join(self.text(a) for a in args)})", ATOM
+        known = {"Max": "max", "Min": "min", "Mod": "mod"}
+        return f"{known.get(name, name)}({', '.join(self.text(a) for a in in_order(name, args))})", ATOM
 
     def over(self, kind: str, limits: Sequence[tuple[Any, Any, Any]], full: bool, body: str) -> str:
-        shown = [self.text(i) if full else f"{self.text(i)}={self.text(a)}..{self.text(b)}" for i, a, b in limits]
+        shown = [self.text(i) if full else f"{self.text(i)}={self.place(a)}..{self.place(b)}" for i, a, b in limits]
         return f"{kind}_{{{', '.join(shown)}}} {body}"
 
     def relation(self, left: str, symbol: str, right: str) -> str:
