@@ -1,6 +1,57 @@
 """Looking under the hood: ``chainrule.debug``."""
 
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import numpy as np
+
 from .codegen.tiers import settle
 from .compiled import compilations
+from .graph import tree
+from .graph.after import effect
+from .graph.array import Array, as_node
+from .graph.scope import current
+from .graph.where import error
 
-__all__ = ["compilations", "settle"]
+__all__ = ["compilations", "print", "settle"]
+
+
+def print(fmt: str, *args: Any, **kwargs: Any) -> None:
+    """Prints ``fmt.format(*args, **kwargs)`` when the program runs, with the values that it has then.
+
+    In compiled programs too: in each step of a loop, in the branches that are taken, under ``vmap`` for each lane, and
+    in the order of the program. Derivatives print what the function prints; one that computes a loop again may print
+    its steps again. Arguments are numbers, arrays and pytrees of them, or anything else that is known while tracing.
+    Outside of a trace it prints at once.
+
+    Raises TypeError for a ``fmt`` that is no text; what formatting raises comes from the call of the program.
+
+    >>> import chainrule as cr
+    >>> def f(x):
+    ...     cr.debug.print("x = {x}", x=x)
+    ...     return x**2
+    >>> cr.grad(f)(3.0)
+    x = 3.0
+    np.float64(6.0)
+    """
+    if not isinstance(fmt, str):
+        raise error(TypeError, f"debug.print takes a format first, such as 'x = {{}}', not {fmt!r:.60}")
+    if current() is None:
+        builtins.print(fmt.format(*args, **kwargs))
+        return
+    leaves, structure = tree.flatten((args, kwargs))
+    traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, (Array, np.ndarray))]
+    known = [None if i in traced else leaf for i, leaf in enumerate(leaves)]
+
+    def show(*arrays: Any) -> int:
+        values = list(known)
+        for i, array in zip(traced, arrays, strict=False):
+            values[i] = array[()]
+        own, named = tree.unflatten(structure, values)
+        builtins.print(fmt.format(*own, **named))
+        return 0
+
+    key = f"print {fmt!r} {structure} {traced} {known}"
+    effect(key, show, [as_node(leaves[i]) for i in traced])
