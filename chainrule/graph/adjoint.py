@@ -8,7 +8,7 @@ and not their product.
 Where the number of steps is a size, the loop is replaced by one that also stacks what the reverse reads of the states,
 or what gives that, if it is fewer numbers. Of an array of which a step reads little, what it reads is stacked and not
 the array: ``y[i] = sin(y[i-1])`` costs one number a step. Where the number of steps is known only when they are done,
-see ``checkpoint``.
+see ``trajectory``.
 
 Source: A. Griewank & A. Walther, Evaluating Derivatives (2008), ch. 4.
 """
@@ -31,13 +31,15 @@ from .arguments import (
     slice_type,
     union,
 )
-from .checkpoint import Backwards, backwards, counted, live
+from .checkpoint import Backwards, backwards, live
+from .cost import node_cost
 from .cut import minimum_cut
 from .dtype import BOOL
 from .express import NODES, reduce, zeros
 from .linear import Pair, Pairs, Structured, Var, either, mask_array, materialise, plus
 from .node import Graph, Node, make, results, substitute, topological_until
-from .op import Gather, Input, Loop, Type
+from .op import Gather, Input, Loop, Scalar, Type
+from .trajectory import along, record
 
 SMALL: Final = 8
 """Captured values of a map of up to so many numbers get their cotangents stacked and summed: so it stays a map."""
@@ -54,10 +56,12 @@ def transpose_loop(
     if not step.wanted:
         return {}
     node = instruction.node
-    if op.condition != "predicate" and op.length is not None:
+    if op.kept is not None and op.condition != "map":
+        every = _through_checkpoints(node, op, step, replaced)
+    elif op.condition != "predicate" and op.length is not None:
         every = _through_stacks(node, op, step, replaced)
     else:
-        every = _through_checkpoints(node, op, step, replaced)
+        every = _through_trajectory(node, op, step, replaced)
     total: dict[Var, Pairs] = {}
     for position, row in zip(step.wanted, pairs_at(step.places, every), strict=True):
         source = instruction.sources[position]
@@ -279,16 +283,8 @@ def _saved(op: Loop, step: _Step) -> tuple[list[Node], list[int]]:
     """
     body = op.body
     carries = body.arguments[1 : 1 + op.carries]
-    own = {*step.start, *step.slices}
-    primal: dict[Node, None] = {}
-    readers: list[Node] = [*step.outputs]
-    for node in topological_until(step.outputs, ()):
-        if node not in own and all(a in primal for a in node.args):
-            primal[node] = None
-        else:
-            readers.extend(node.args)
-    readers = [n for n in dict.fromkeys(readers) if n in primal]
-    found = minimum_cut(list(primal), carries, readers)
+    primal, readers = _read_of_the_state(step)
+    found = minimum_cut(primal, carries, readers)
     chained = [
         c
         for c, (carry, after) in enumerate(zip(carries, body.outputs, strict=False))
@@ -303,12 +299,54 @@ def _saved(op: Loop, step: _Step) -> tuple[list[Node], list[int]]:
     return [*minimum_cut(rest, needed, [r for r in readers if r in set(rest)]), *following], chained
 
 
-# --- a number of steps that is known when they are done -----------------------------------------------------
+def _read_of_the_state(step: _Step) -> tuple[list[Node], list[Node]]:
+    """(what of a step backwards depends on the step of the loop alone, what of it the rest of the step reads)."""
+    own = {*step.start, *step.slices}
+    primal: dict[Node, None] = {}
+    readers: list[Node] = [*step.outputs]
+    for node in topological_until(step.outputs, ()):
+        if node not in own and all(a in primal for a in node.args):
+            primal[node] = None
+        else:
+            readers.extend(node.args)
+    return list(primal), [n for n in dict.fromkeys(readers) if n in primal]
+
+
+# --- few states, on request ---------------------------------------------------------------------------------
 
 
 def _through_checkpoints(node: Node, op: Loop, step: _Step, replaced: dict[Node, Node]) -> tuple[Node, ...]:
-    trips, every = counted(node, op)
-    replaced.update((a, b) for a, b in zip(results(node), every, strict=False) if a is not b)
+    """The loop backwards, with most states computed again; what is carried and what is stacked."""
+    if op.condition == "predicate":
+        counted = record(node, op, [])
+        replaced.update((a, b) for a, b in zip(results(node), counted.every, strict=False) if a is not b)
+        trips = counted.trips
+    else:
+        trips = NODES.maximum(node.args[0], 0)
+    loop = Backwards(node.args, op, trips, _state(op, step), trips)
+    found = backwards(loop, step.start, step.carried, step.slices, step.stacked)
+    return (*found[: len(step.carried)], *found[len(found) - len(step.stacked) :])
+
+
+def _state(op: Loop, step: _Step) -> list[int]:
+    """The carries that a step backwards needs, and the steps before it."""
     read = {n.op.position for n in topological_until(step.outputs, ()) if isinstance(n.op, Input)}
+    return live(op, [i - first_carry(op) for i in read])
+
+
+# --- a number of steps that is known when they are done -----------------------------------------------------
+
+
+def _operations(node: Node) -> int:
+    """What it costs to compute a node again; loops inside are run again, whatever that costs."""
+    return int(node_cost(node, {}).operations) if isinstance(node.op, Scalar) else 0
+
+
+def _through_trajectory(node: Node, op: Loop, step: _Step, replaced: dict[Node, Node]) -> tuple[Node, ...]:
+    primal, readers = _read_of_the_state(step)
     first = first_carry(op)
-    return backwards(Backwards(node, op, trips, live(op, [i - first for i in read])), step.start, step.carried)
+    carries = op.body.arguments[first : first + op.carries]
+    recorded = record(node, op, minimum_cut(primal, carries, readers, _operations))
+    replaced.update((a, b) for a, b in zip(results(node), recorded.every, strict=False) if a is not b)
+    loop = Backwards(node.args, op, recorded.trips, _state(op, step), recorded.trips)
+    return along(recorded, loop, step.start, step.carried)

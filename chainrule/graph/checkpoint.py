@@ -12,14 +12,17 @@ Source: A. Griewank & A. Walther, Algorithm 799: revolve, ACM TOMS 26 (2000).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from math import isqrt
+from types import MappingProxyType
 from typing import Final
 
 from . import dim as dims
 from .arguments import Arguments, first_carry
 from .dtype import INT64
 from .express import NODES, broadcast, cast, zeros
-from .node import Graph, Node, const_value, constant, make, results, substitute
+from .node import Graph, Node, const_value, constant, make, results, substitute, topological_until
 from .op import Cond, Gather, Input, Loop, Scalar, Scatter, Type
 
 MOST: Final = 64
@@ -35,27 +38,13 @@ _GET: Final = Gather((0,))
 _PUT: Final = Scatter((0,), "set")
 
 
-def counted(node: Node, op: Loop) -> tuple[Node, tuple[Node, ...]]:
-    """(number of steps, results) of a loop; a loop of unknown length is replaced by one that counts its steps."""
-    if op.condition == "count":
-        return NODES.maximum(node.args[0], 0), results(node)
-    for k, (start, end) in enumerate(zip(node.args, op.body.outputs, strict=False)):
-        if const_value(start) == 0 and start.dtype == INT64 and _is_next(end, op.body.arguments[k]):
-            return results(node)[k], results(node)
-    arguments = Arguments()
-    inside = [arguments.add(a, a.type) for a in node.args[: op.carries]]
-    number = arguments.add(constant(0, INT64), _NUMBER)
-    inside += [arguments.add(a, a.type) for a in node.args[op.carries :]]
-    known = dict(zip(op.body.arguments, inside, strict=True))
-    assert op.predicate is not None
-    counting = replace(
-        op,
-        body=Graph(arguments.kinds, [*substitute(op.body.outputs, known), number + 1]),
-        predicate=Graph(arguments.kinds, substitute(op.predicate.outputs, known)),
-        carries=op.carries + 1,
-    )
-    every = results(make(counting, tuple(arguments.outer)))
-    return every[op.carries], every
+def counter(node: Node, op: Loop) -> int | None:
+    """The carry of a loop of unknown length that counts its steps, if it has one."""
+    if op.condition == "predicate":
+        for k, (start, end) in enumerate(zip(node.args, op.body.outputs, strict=False)):
+            if const_value(start) == 0 and start.dtype == INT64 and _is_next(end, op.body.arguments[k]):
+                return k
+    return None
 
 
 def _is_next(node: Node, before: Node) -> bool:
@@ -82,56 +71,87 @@ def live(op: Loop, read: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
+def slots_for(values: Iterable[Node]) -> int:
+    """How many steps may be kept if each is kept as these values."""
+    size = dims.product([1])
+    for value in values:
+        size = size + dims.product(value.shape)
+    if not isinstance(size, int):
+        return SYMBOLIC
+    return max(FEWEST, min(MOST, ELEMENTS // size))
+
+
 @dataclass(frozen=True, slots=True)
 class Backwards:
-    """A loop, how many steps it has done, and the carries (by number) that a step backwards needs."""
+    """A loop by its arguments, how many steps it has done, and the carries (by number) that a step backwards needs.
 
-    node: Node
+    ``steps``: how many of its last steps are to be run backwards.
+    """
+
+    args: Sequence[Node]
     op: Loop
     trips: Node
     state: Sequence[int]
+    steps: Node
 
     @property
     def slots(self) -> int:
-        """The number of checkpoints."""
-        size = dims.product([1])
-        for k in self.state:
-            size = size + dims.product(self.op.body.outputs[k].shape)
-        if not isinstance(size, int):
-            return SYMBOLIC
-        return max(FEWEST, min(MOST, ELEMENTS // size))
+        """The number of checkpoints: as asked; √(2n) for n steps, of which none is then run more than twice again."""
+        kept, length = self.op.kept, self.op.length
+        most = slots_for([self.op.body.outputs[k] for k in self.state])
+        if not isinstance(length, int) or kept is None:
+            return kept or most
+        return max(1, min(length, kept or max(most, isqrt(2 * length) + 1)))
 
 
-def backwards(loop: Backwards, start: Mapping[Node, Node], carried: Sequence[Node]) -> tuple[Node, ...]:
+def backwards(
+    loop: Backwards,
+    start: Mapping[Node, Node],
+    carried: Sequence[Node],
+    slices: Mapping[Node, Node] = MappingProxyType({}),
+    stacked: Sequence[Node] = (),
+) -> tuple[Node, ...]:
     """The loop that runs the steps of ``loop`` backwards, each with the state that it began with; its results.
 
     A step backwards computes ``carried`` from the inputs of the loop's body and from the keys of ``start``, which begin
     with its values. The results begin with what is carried.
+
+    Of a loop of known length all steps are run; the keys of ``slices`` are then one slice of each of its values, and
+    the results end with ``stacked``.
     """
-    op, node, first, slots = loop.op, loop.node, first_carry(loop.op), loop.slots
+    op, args, first, slots = loop.op, loop.args, first_carry(loop.op), loop.slots
     arguments = Arguments()
-    number = arguments.add(loop.trips, _NUMBER)  # the index, inside
+    number = arguments.add(loop.steps, _NUMBER)  # the index, inside
     inside = {inner: arguments.add(outer, inner.type) for inner, outer in start.items()}
     top = arguments.add(constant(0, INT64), _NUMBER)
     places = arguments.add(zeros(Type((slots,), INT64)), Type((slots,), INT64))
     stacks = []
     for k in loop.state:
-        begin = node.args[first + k]
+        begin = args[first + k]
         whole = broadcast(begin, (slots, *begin.shape), tuple(range(1, 1 + len(begin.shape))))
         stacks.append(arguments.add(whole, whole.type))
     trips = arguments.add(loop.trips, _NUMBER)
-    captured = {
-        inner: arguments.add(outer, inner.type)
-        for inner, outer in zip(op.body.arguments[first + op.carries :], node.args[first + op.carries :], strict=True)
-    }
-    target = trips - 1 - number
+    # the index is that of the loop where its slices and stacks keep their places
+    in_place = op.length is not None and op.condition == "count"
+    target = number if in_place and not op.reverse else trips - 1 - number
+    index = number if in_place else _index(op, target, trips)
+    used = set(topological_until([*carried, *stacked, *op.body.outputs], ()))
+    others = list(zip(op.body.arguments, args, strict=True))[first + op.carries :]
+    scanned, taken = others[: op.scanned], others[op.scanned :]
+    arrays = {inner: arguments.share(outer, outer.type) for inner, outer in scanned if inner in used}
+    captured = {inner: arguments.share(outer, inner.type) for inner, outer in taken if inner in used}
+    for inner, outer in slices.items():
+        inside[inner] = make(_GET, (arguments.share(outer, outer.type), index))
     # the state that was reached last is done with
     top = NODES.where(NODES.gt(make(_GET, (places, top)), target), top - 1, top)
-    forward = _advance(loop, target, trips, top, places, stacks, captured)
+    forward = _advance(loop, target, trips, top, places, stacks, captured, arrays)
     inside.update(captured)
-    inside.update(_states(loop, forward.state, _index(op, target, trips)))
+    inside.update(_states(loop, forward.state, index, arrays))
     following = [*substitute(carried, inside), forward.top, forward.places, *forward.stacks]
-    back = Loop("count", Graph(arguments.kinds, following), None, len(following), 0, None)
+    back = Loop(
+        "count", Graph(arguments.kinds, [*following, *substitute(stacked, inside)]), None, len(following), 0,
+        op.length if in_place else None, reverse=in_place and not op.reverse,
+    )  # fmt: skip
     return results(make(back, tuple(arguments.outer)))
 
 
@@ -140,10 +160,11 @@ def _index(op: Loop, step: Node, trips: Node) -> Node:
     return trips - 1 - step if op.reverse else step
 
 
-def _states(loop: Backwards, state: Sequence[Node], index: Node) -> dict[Node, Node]:
-    """Inputs of the loop's body for a state."""
+def _states(loop: Backwards, state: Sequence[Node], index: Node, arrays: Mapping[Node, Node]) -> dict[Node, Node]:
+    """Inputs of the loop's body for a state; ``arrays``: which of them are slices of which arrays."""
     inputs, first = loop.op.body.arguments, first_carry(loop.op)
     found = {inputs[first + k]: value for k, value in zip(loop.state, state, strict=True)}
+    found.update((inner, make(_GET, (array, index))) for inner, array in arrays.items())
     if first:
         found[inputs[0]] = index
     return found
@@ -167,13 +188,15 @@ def _advance(
     places: Node,
     stacks: Sequence[Node],
     captured: Mapping[Node, Node],
+    arrays: Mapping[Node, Node],
 ) -> _Reached:
     """From the last checkpoint to the state before step ``target``, with new checkpoints on the way."""
     op, slots = loop.op, loop.slots
     now = make(_GET, (places, top))
     arguments = Arguments()
     step = arguments.add(now, _NUMBER)
-    mark = arguments.add(_mark(now, target, top, slots), _NUMBER)
+    ahead = _if(NODES.lt(now, target), partial(_mark, slots=slots), lambda step, *_: step, [now, target, top])
+    mark = arguments.add(ahead, _NUMBER)
     last = arguments.add(top, _NUMBER)
     kept_places = arguments.add(places, places.type)
     kept = [arguments.add(s, s.type) for s in stacks]
@@ -183,14 +206,15 @@ def _advance(
     aim = arguments.add(target, _NUMBER)
     number = arguments.add(trips, _NUMBER)
     inside = {inner: arguments.add(outer, inner.type) for inner, outer in captured.items()}
-    inside.update(_states(loop, state, _index(op, step, number)))
+    parts = {inner: arguments.add(array, array.type) for inner, array in arrays.items()}
+    inside.update(_states(loop, state, _index(op, step, number), parts))
 
     keep = NODES.eq(step, mark)
     pushed = NODES.where(keep, last + 1, last)
     slot = NODES.where(keep, pushed, slots)  # what is put outside is dropped
     following = [
         step + 1,
-        _if(keep, lambda step, aim, last, mark: _mark(step, aim, last, slots), lambda *given: given[3],
+        _if(keep, lambda step, aim, last, _: _mark(step, aim, last, slots), lambda *given: given[3],
             [step, aim, pushed, mark]),
         pushed,
         make(_PUT, (kept_places, step, slot)),
@@ -198,8 +222,8 @@ def _advance(
         *substitute([op.body.outputs[k] for k in loop.state], inside),
     ]  # fmt: skip
     predicate = Graph(arguments.kinds, [NODES.lt(step, aim)])
-    ahead = Loop("predicate", Graph(arguments.kinds, following), predicate, carries, 0, None)
-    _, _, top, places, *rest = results(make(ahead, tuple(arguments.outer)))
+    forward = Loop("predicate", Graph(arguments.kinds, following), predicate, carries, 0, None)
+    _, _, top, places, *rest = results(make(forward, tuple(arguments.outer)))
     return _Reached(top, places, rest[: len(stacks)], rest[len(stacks) :])
 
 

@@ -1,14 +1,16 @@
-"""Derivatives of the ops that hold bodies: a branch derives its bodies, a loop carries its tangents along.
+"""Derivatives of the ops that hold bodies: a branch or call derives its bodies, a loop carries its tangents along.
 
 Forward, value and tangents come from one loop or branch, which replaces the primal one, so that nothing runs twice.
-A branch is transposed branch by branch; the transpose of a loop is in ``adjoint``.
+A branch is transposed branch by branch, each of which computes its values again; the transpose of a loop is in
+``adjoint``.
 Tangents go in and come out with their supports.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from .adjoint import transpose_loop
 from .arguments import (
@@ -25,16 +27,16 @@ from .arguments import (
 from .express import zeros
 from .linear import Pairs, Structured, Var, materialise, plus
 from .node import Graph, Node, make, results, substitute
-from .op import Cond, Loop
+from .op import Call, Cond, Loop
 
 
 def forward_structured(
     node: Node, tangents: Sequence[Pairs | None], count: int, replaced: dict[Node, Node]
 ) -> list[Pairs]:
-    """Tangents of the results of a Cond or Loop for K tangents per argument (None: does not depend)."""
+    """Tangents of the results of a Cond, Call or Loop for K tangents per argument (None: does not depend)."""
     rows: list[Pairs] = [[None] * count if row is None else row for row in tangents]
-    if isinstance(node.op, Cond):
-        return _forward_cond(node, node.op, rows, replaced)
+    if isinstance(node.op, (Cond, Call)):
+        return _forward_branches(node, node.op, rows, replaced)
     assert isinstance(node.op, Loop)
     return _forward_loop(node, node.op, rows, replaced)
 
@@ -42,10 +44,10 @@ def forward_structured(
 def transpose_structured(
     instruction: Structured, cotangents: dict[int, Pairs], count: int, replaced: dict[Node, Node]
 ) -> dict[Var, Pairs]:
-    """Cotangents of the arguments of a Cond or Loop, per variable."""
+    """Cotangents of the arguments of a Cond, Call or Loop, per variable."""
     op = instruction.node.op
-    if isinstance(op, Cond):
-        return _transpose_cond(instruction, op, cotangents, count)
+    if isinstance(op, (Cond, Call)):
+        return _transpose_branches(instruction, op, cotangents, count)
     assert isinstance(op, Loop)
     return transpose_loop(instruction, op, cotangents, count, replaced)
 
@@ -55,40 +57,61 @@ def _replace(node: Node, instead: Sequence[Node], replaced: dict[Node, Node]) ->
     replaced.update((old, new) for old, new in zip(results(node), instead, strict=True) if old is not new)
 
 
-# --- branches -----------------------------------------------------------------------------------------------
+# --- branches and calls -------------------------------------------------------------------------------------
 
 
-def _forward_cond(node: Node, op: Cond, tangents: Sequence[Pairs], replaced: dict[Node, Node]) -> list[Pairs]:
+def _branches(op: Cond | Call) -> tuple[Graph, ...]:
+    return op.branches if isinstance(op, Cond) else (op.body,)
+
+
+def _split(op: Cond | Call, args: Sequence[Any]) -> tuple[tuple[Any, ...], Sequence[Any]]:
+    """What chooses a branch (for a call nothing), and the operands."""
+    first = 1 if isinstance(op, Cond) else 0
+    return tuple(args[:first]), args[first:]
+
+
+def _derived(op: Cond | Call, branches: Sequence[Graph], index: tuple[Node, ...], operands: Sequence[Node]) -> Node:
+    """The same choice or call with other bodies."""
+    new = Cond(tuple(branches)) if isinstance(op, Cond) else replace(op, body=branches[0])
+    return make(new, (*index, *operands))
+
+
+def _forward_branches(
+    node: Node, op: Cond | Call, tangents: Sequence[Pairs], replaced: dict[Node, Node]
+) -> list[Pairs]:
     from .differentiate import push_pairs
 
     arguments = Arguments()
-    inputs = [arguments.add(a, a.type) for a in node.args[1:]]
-    seeds = [arguments.share_pairs(row) for row in tangents[1:]]
-    derived = [push_pairs(branch.outputs, inputs, seeds) for branch in op.branches]
-    kinds = [o.type for o in op.branches[0].outputs]
+    index, operands = _split(op, node.args)
+    inputs = [arguments.add(a, a.type) for a in operands]
+    seeds = [arguments.share_pairs(row) for row in _split(op, tangents)[1]]
+    derived = [push_pairs(branch.outputs, inputs, seeds) for branch in _branches(op)]
+    kinds = [o.type for o in _branches(op)[0].outputs]
     flat, places = aligned([rows for _, rows in derived], kinds, len(kinds))
     branches = [Graph(arguments.kinds, [*values, *more]) for (values, _), more in zip(derived, flat, strict=True)]
-    every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
+    every = results(_derived(op, branches, index, arguments.outer))
     _replace(node, every[: len(kinds)], replaced)
     return pairs_at(places, every)
 
 
-def _transpose_cond(instruction: Structured, op: Cond, cotangents: dict[int, Pairs], count: int) -> dict[Var, Pairs]:
+def _transpose_branches(
+    instruction: Structured, op: Cond | Call, cotangents: dict[int, Pairs], count: int
+) -> dict[Var, Pairs]:
     from .differentiate import pull_pairs
 
-    node = instruction.node
-    moving = [(i, s) for i, s in enumerate(instruction.sources[1:]) if s is not None]
+    index, operands = _split(op, instruction.node.args)
+    moving = [(i, s) for i, s in enumerate(_split(op, instruction.sources)[1]) if s is not None]
     arguments = Arguments()
-    inputs = [arguments.add(a, a.type) for a in node.args[1:]]
-    arriving: list[Pairs] = [[None] * count for _ in op.branches[0].outputs]
-    for index, row in cotangents.items():
-        arriving[index] = arguments.share_pairs(row)
+    inputs = [arguments.add(a, a.type) for a in operands]
+    arriving: list[Pairs] = [[None] * count for _ in _branches(op)[0].outputs]
+    for place, row in cotangents.items():
+        arriving[place] = arguments.share_pairs(row)
     wanted = [inputs[i] for i, _ in moving]
-    flat, places = aligned([pull_pairs(b.outputs, wanted, arriving) for b in op.branches], [n.type for n in wanted])
+    flat, places = aligned([pull_pairs(b.outputs, wanted, arriving) for b in _branches(op)], [n.type for n in wanted])
     if not flat[0]:
         return {}
     branches = [Graph(arguments.kinds, outputs) for outputs in flat]
-    every = results(make(Cond(tuple(branches)), (node.args[0], *arguments.outer)))
+    every = results(_derived(op, branches, index, arguments.outer))
     total: dict[Var, Pairs] = {}
     for (_, source), row in zip(moving, pairs_at(places, every), strict=True):
         before = total.get(source, [None] * count)
@@ -129,7 +152,7 @@ def _forward_loop(node: Node, op: Loop, tangents: Sequence[Pairs], replaced: dic
     predicate = None
     if op.predicate is not None:
         predicate = Graph(step.arguments.kinds, substitute(op.predicate.outputs, step.moved))
-    dual = Loop(op.condition, body, predicate, len(carried), step.scanned, op.length, op.reverse)
+    dual = replace(op, body=body, predicate=predicate, carries=len(carried), scanned=step.scanned)
     every = results(make(dual, tuple(step.arguments.outer)))
     primal = [*every[: op.carries], *every[len(carried) : len(carried) + len(results_of_step)]]
     _replace(node, primal, replaced)

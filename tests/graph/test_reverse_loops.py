@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import mpmath as mp
@@ -13,13 +14,13 @@ from hypothesis import strategies as st
 import chainrule as cr
 from chainrule.graph import dim as dims
 from chainrule.graph.checkpoint import MOST
-from chainrule.graph.cut import minimum_cut
+from chainrule.graph.cut import STORED, minimum_cut
 from chainrule.graph.differentiate import value_and_vjp
 from chainrule.graph.dtype import FLOAT64, INT64
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.express import NODES as m
 from chainrule.graph.node import Graph, Node, constant, make, result_types, results
-from chainrule.graph.op import Cond, Gather, Input, Loop, Scatter, Type
+from chainrule.graph.op import Cond, Gather, Input, Loop, Scalar, Scatter, Type
 from chainrule.simplify.pipeline import simplify
 from tests.check import check_backends, check_grads, program, pulled, pushed
 
@@ -465,6 +466,35 @@ def test_a_minimum_cut_is_the_one_nearest_to_the_readers() -> None:
     order = Graph([F, F, table.type], [read * x, table * x]).nodes
     assert set(minimum_cut(order, [x, table], [read, x])) == {read, x}
     assert set(minimum_cut(order, [x, table], [read, x, table])) == {table, x}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_minimum_cut_weighs_what_is_computed_again(seed: int) -> None:
+    """The cheapest of all choices, tried one by one."""
+    rng = np.random.default_rng(seed)
+    sources = [make(Input(0, i, F)) for i in range(2)]
+    nodes: list[Node] = [*sources]
+    for name in rng.choice(["sin", "add", "mul", "exp", "div"], 7):
+        args = [nodes[i] for i in rng.integers(0, len(nodes), 1 if name in ("sin", "exp") else 2)]
+        nodes.append(make(Scalar(str(name)), tuple(args)))
+    order = list(dict.fromkeys(nodes))
+    readers = [n for n in order[2:] if rng.random() < 0.5] or order[-1:]
+    price = {n: int(rng.integers(0, 20)) for n in order}
+
+    def cost(stored: set[Node]) -> float:
+        total, pending, seen = STORED * len(stored), list(readers), set[Node]()
+        while pending:
+            node = pending.pop()
+            if node in stored or node in seen:
+                continue
+            seen.add(node)
+            total += 10**9 if node in sources else price[node]
+            pending.extend(node.args)
+        return total
+
+    found = minimum_cut(order, sources, readers, price.__getitem__)
+    choices = [set(c) for k in range(len(order) + 1) for c in itertools.combinations(order, k)]
+    assert cost(set(found)) == min(map(cost, choices))
 
 
 @pytest.mark.parametrize("reverse", [False, True])
