@@ -77,6 +77,9 @@ class Options:
             module = importlib.import_module(name)
         except ImportError:
             return None
+        if name == "chainrule":  # what only compilation needs is imported by the first one
+            for part in ("llvmlite.binding", "optree", *(f"chainrule.{p}" for p in LATE)):
+                importlib.import_module(part)
         if name == "jax":
             module.config.update("jax_enable_x64", True)
         return module
@@ -246,6 +249,7 @@ def _build_folder() -> Path:
     return folder
 
 
+LATE = ("codegen.lower", "codegen.to_llvm", "codegen.entry", "graph.syntax", "graph.structured")
 BUILD = _build_folder()
 os.environ["CHAINRULE_CACHE_DIR"] = str(BUILD / "cache")  # empty, so that build times are those of a first use
 

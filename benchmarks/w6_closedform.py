@@ -201,7 +201,7 @@ def compare_arm(options: Options, order: int) -> Comparison:
             def position(q: Any) -> Any:
                 return np.stack(arm(q, np.sin, np.cos))
 
-            derivative = cr.jacobian(position) if order == 1 else cr.jacfwd(cr.jacfwd(position))
+            derivative = cr.jacobian(position) if order == 1 else cr.hessian(position)
             return lambda: derivative(ANGLES)
 
         table.add("chainrule", ours)

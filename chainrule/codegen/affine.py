@@ -77,7 +77,7 @@ def ravel(index: tuple[Affine, ...], shape: Shape) -> Affine:
     position, stride = constant(0), 1
     for axis in range(len(shape) - 1, -1, -1):
         position = position + index[axis].scaled(stride)
-        stride = shape[axis] * stride  # type: ignore[assignment]  # a Dim
+        stride = shape[axis] * stride
     return position
 
 

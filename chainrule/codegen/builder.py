@@ -15,9 +15,10 @@ from typing import Any, cast
 
 import numpy as np
 
+from chainrule.graph import dim as dims
 from chainrule.graph.dim import Atom, Dim, Size
 
-from . import ir
+from . import affine, ir
 from .affine import Affine
 
 __all__ = ["Builder", "int_literal", "literal"]
@@ -241,6 +242,13 @@ class Builder:
         if extent is not None:
             self.ranges[var.name] = extent
         return Affine(((var.name, 1),))
+
+    def is_inside(self, a: Affine, size: Dim) -> bool:
+        """Whether 0 ≤ a < size is known."""
+        lowest, highest = affine.lower(a, self.ranges), affine.upper(a, self.ranges)
+        if lowest is None or highest is None:
+            return False
+        return dims.at_least(lowest, 0) and dims.at_least(size - 1, highest)
 
     def compare(self, name: str, a: Affine, b: Dim) -> ir.Expr:
         """A comparison of an index with a size, as a bool name."""

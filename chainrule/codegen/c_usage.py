@@ -19,7 +19,7 @@ def live_names(body: Block) -> set[Name]:
             users.setdefault(stmt.name, set()).update(names)
         else:
             live |= names
-        if isinstance(stmt, ir.For):
+        if isinstance(stmt, (ir.For, ir.While)):
             users.setdefault(stmt.index, set())
     pending = list(live)
     while pending:

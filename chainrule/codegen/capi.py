@@ -29,6 +29,7 @@ __all__ = [
     "is_cpython_with_gil",
     "make_base",
     "mark_vectorcall",
+    "pointer_at",
     "prepare",
 ]
 
@@ -41,7 +42,9 @@ class ARRAY:
     """Offsets in an ndarray, and the flags that say that a kernel may read it."""
 
     DATA, RANK, SHAPE, DESCR, FLAGS = HEADER, HEADER + 8, HEADER + 16, HEADER + 40, HEADER + 48
+    HANDLER = HEADER + 72
     CONTIGUOUS_ALIGNED = 0x1 | 0x100
+    OWNS_DATA, WRITEABLE = 0x4, 0x400
 
 
 class DESCR:
@@ -72,8 +75,8 @@ is_cpython_with_gil = (
 _C_API = (
     "PyBool_Type", "PyComplex_Type", "PyErr_Clear", "PyErr_NoMemory", "PyErr_Occurred", "PyErr_SetString",
     "PyEval_RestoreThread", "PyEval_SaveThread", "PyExc_ReferenceError", "PyFloat_Type", "PyList_New",
-    "PyList_SetItem",
-    "PyLong_AsDouble", "PyLong_AsLongLongAndOverflow", "PyLong_Type", "PyMem_RawFree", "PyMem_RawMalloc",
+    "PyList_SetItem", "PyLong_AsDouble", "PyLong_AsLongLongAndOverflow", "PyLong_Type",
+    "PyMem_RawCalloc", "PyMem_RawFree", "PyMem_RawMalloc", "PyMem_RawRealloc",
     "PyObject_Vectorcall", "PyTuple_New", "PyTuple_SetItem", "Py_DecRef", "Py_IncRef",
     "_Py_NoneStruct", "_Py_TrueStruct",
 )  # fmt: skip
@@ -148,6 +151,11 @@ def _arrays_fit() -> bool:
         if not fits:
             return False
     return True
+
+
+def pointer_at(address: int) -> int | None:
+    """The pointer that stands at an address, None if it is null."""
+    return ctypes.c_void_p.from_address(address).value
 
 
 def _read(address: int, format: str) -> Any:

@@ -324,6 +324,9 @@ class Elements:
         known = literal_int(number)
         if known is not None and isinstance(size, int):
             return affine.constant(min(max(known, 0), size - 1))
+        place = self.builder.affine(number)
+        if self.builder.is_inside(place, size):
+            return place
         last = self.builder.dim(size - 1)
         low = self.builder.shared(ir.Apply("minimum", (number, last), "int64"), "int64")
         return self.builder.affine(ir.Apply("maximum", (low, literal(0, "int64")), "int64"), size)

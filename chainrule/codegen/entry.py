@@ -6,7 +6,7 @@ no address.
 
 Every call does this, in this order: check the arguments (whatever does not fit goes to the slow path), hold
 on to the kernel, make the results, run the kernel (without the interpreter lock if the work is large),
-arrange the results.
+arrange the results, or drop them if the kernel was interrupted.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chainrule.codegen.capi import ARRAY, FUNCTION, HEADER
-from chainrule.codegen.entry_prelude import PRELUDE
+from chainrule.codegen.entry_prelude import KEEPING, PRELUDE
+from chainrule.codegen.result_memory import keeps
 from chainrule.codegen.signature import Argument, Dtype, Signature, SizeExpr, Tree, tree_leaves
 
-__all__ = ["ENTRY", "LARGE", "STACK_WORKSPACE", "entry_text"]
+__all__ = ["ENTRY", "LARGE", "STACK_WORKSPACE", "entry_text", "may_keep"]
 
 ENTRY = "entry"
 """Name of the entry in its module."""
@@ -33,6 +34,7 @@ _ELEMENT: dict[Dtype, str] = {
     "float32": "float",
     "complex128": "{ double, double }",
 }
+_BYTES: dict[Dtype, int] = {"float64": 8, "int64": 8, "bool": 1, "float32": 4, "complex128": 16}
 _ALIGNMENT = 64
 _RELATION = {"==": "eq", ">=": "sge", "!=": "ne"}
 
@@ -46,19 +48,31 @@ _OPERATION = {
 }
 
 
-def entry_text(signature: Signature, type_numbers: dict[Dtype, int]) -> str:
+def may_keep(result: Argument) -> bool:
+    """Whether a result's memory may come from `result_memory`: its size suits, or will be known in the call."""
+    count = _BYTES[result.dtype]
+    for size in result.shape:
+        if not isinstance(size, int):
+            return True
+        count *= size
+    return keeps(count)
+
+
+def entry_text(signature: Signature, type_numbers: dict[Dtype, int], *, keep: bool = False) -> str:
     """An LLVM module that defines `ptr @entry(ptr self, ptr args, i64 nargsf, ptr kwnames)` for a signature.
 
-    Two signatures that differ only in the names of their sizes have the same text.
+    Two signatures that differ only in the names of their sizes have the same text. ``keep``: results that suit get
+    memory from `result_memory`.
     """
-    return PRELUDE + _Entry(signature, type_numbers).text()
+    return PRELUDE + (KEEPING if keep else "") + _Entry(signature, type_numbers, keep).text()
 
 
 class _Entry:
     """Writes one entry from top to bottom. Fresh names are numbered; failed checks branch to `slow`."""
 
-    def __init__(self, signature: Signature, type_numbers: dict[Dtype, int]) -> None:
+    def __init__(self, signature: Signature, type_numbers: dict[Dtype, int], keep: bool) -> None:
         self.signature = signature
+        self.keep = keep
         self.type_numbers = type_numbers
         self.slots: list[str] = []
         self.body: list[str] = []
@@ -261,6 +275,15 @@ class _Entry:
         self._label("ran")
         if block is not None:
             self._do(f"call void @PyMem_RawFree(ptr {self._value(f'load ptr, ptr {block}')})")
+        flag = self._value("load atomic i64, ptr @cr_interrupted monotonic, align 8")
+        self._branch(f"icmp eq i64 {flag}, 0", "interrupted")
+        self._do("br label %complete")
+        self._label("complete")
+        self.endings += [
+            "interrupted:",
+            "  %is.mine = call i1 @cr_take_interrupt()",
+            f"  br i1 %is.mine, label %drop{len(self.owned)}, label %complete",
+        ]
 
     def _workspace(self, size: str) -> tuple[str, str]:
         """Where the block to free afterwards is noted (null if on the stack), and the aligned memory."""
@@ -288,20 +311,25 @@ class _Entry:
     def _result(self, argument: Argument, shape: list[str]) -> tuple[str | None, str]:
         """A new object and where its data belong. A boolean of rank 0 is not made but chosen, afterwards."""
         if argument.shape:
-            made = self._own(self._new_array(argument.dtype, shape))
+            made = self._own(self._new_array(argument, shape))
             return made, self._value(f"call ptr @field(ptr {made}, i64 {ARRAY.DATA})")
         if argument.dtype == "bool":
             return None, self._stack("i8")
         made = self._own(f"call ptr @np_alloc_{argument.dtype}(ptr @np_{argument.dtype}, i64 0)")
         return made, self._value(f"getelementptr i8, ptr {made}, i64 {HEADER}")
 
-    def _new_array(self, dtype: Dtype, shape: list[str]) -> str:
+    def _new_array(self, argument: Argument, shape: list[str]) -> str:
         dims = self._stack(f"[{len(shape)} x i64]")
         for axis, size in enumerate(shape):
             place = self._value(f"getelementptr i64, ptr {dims}, i64 {axis}")
             self._do(f"store i64 {size}, ptr {place}")
-        descr = f"ptr @np_descr_{dtype}"
+        descr = f"ptr @np_descr_{argument.dtype}"
         self._do(f"call void @Py_IncRef({descr})")  # the call below takes this reference, also when it fails
+        if self.keep and may_keep(argument):
+            count = str(_BYTES[argument.dtype])
+            for size in shape:
+                count = self._value(f"mul i64 {count}, {size}")
+            return f"call ptr @new_kept_array({descr}, i32 {len(shape)}, ptr {dims}, i64 {count})"
         return (
             f"call ptr @np_new_from_descr(ptr @np_ndarray, {descr}, i32 {len(shape)}, ptr {dims},"
             " ptr null, ptr null, i32 0, ptr null)"

@@ -4,8 +4,10 @@ All of them are inlined; which names exist is said in `capi.prepare`.
 """
 
 from chainrule.codegen.capi import ARRAY, DESCR, FUNCTION, HEADER, TYPE
+from chainrule.codegen.interrupts import TAKE_TEXT
+from chainrule.codegen.result_memory import LEAST, MOST
 
-__all__ = ["PRELUDE"]
+__all__ = ["KEEPING", "PRELUDE"]
 
 _COLLECTED = "this function was called while the garbage collector takes it apart"
 
@@ -55,6 +57,7 @@ declare void @PyErr_SetString(ptr, ptr)
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
 
+{TAKE_TEXT}
 define internal ptr @type_of(ptr %object) alwaysinline {{
   %place = getelementptr i8, ptr %object, i64 {TYPE}
   %type = load ptr, ptr %place
@@ -231,3 +234,46 @@ collected:
   ret ptr null
 }}
 """
+
+KEEPING = f"""\
+@result_handler = external global i8
+declare ptr @result_block(ptr, i64)
+
+; A new array, its data in memory from `result_memory` if its size is one of those kept there.
+define internal ptr @new_kept_array(ptr %descr, i32 %rank, ptr %dims, i64 %bytes) alwaysinline {{
+  %beyond = sub i64 %bytes, {LEAST + 1}
+  %suits = icmp ult i64 %beyond, {MOST - LEAST}
+  br i1 %suits, label %kept, label %plain
+plain:
+  %new = call ptr @np_new_from_descr(
+    ptr @np_ndarray, ptr %descr, i32 %rank, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  ret ptr %new
+kept:
+  %data = call ptr @result_block(ptr null, i64 %bytes)
+  %none = icmp eq ptr %data, null
+  br i1 %none, label %memory, label %wrap
+wrap:
+  %array = call ptr @np_new_from_descr(
+    ptr @np_ndarray, ptr %descr, i32 %rank, ptr %dims, ptr null, ptr %data,
+    i32 {ARRAY.CONTIGUOUS_ALIGNED | ARRAY.WRITEABLE}, ptr null)
+  %failed = icmp eq ptr %array, null
+  br i1 %failed, label %give.back, label %own
+own:
+  call void @Py_IncRef(ptr @result_handler)
+  %handler.place = getelementptr i8, ptr %array, i64 {ARRAY.HANDLER}
+  store ptr @result_handler, ptr %handler.place
+  %flags.place = getelementptr i8, ptr %array, i64 {ARRAY.FLAGS}
+  %flags = load i32, ptr %flags.place
+  %owning = or i32 %flags, {ARRAY.OWNS_DATA}
+  store i32 %owning, ptr %flags.place
+  ret ptr %array
+give.back:
+  call void @PyMem_RawFree(ptr %data)
+  ret ptr null
+memory:
+  call void @Py_DecRef(ptr %descr)
+  %error = call ptr @PyErr_NoMemory()
+  ret ptr null
+}}
+"""
+"""What entries need beside the prelude if results come from memory that is kept."""

@@ -13,6 +13,8 @@ import re
 import sys
 from typing import Any, Final, NamedTuple
 
+from .calls import PREFIX, call_address
+from .interrupts import POLL, define
 from .native import define_symbols
 from .threads import PARALLEL, pool_address
 
@@ -58,6 +60,8 @@ def resolve(ir_text: str) -> None:
 
     Raises ImportError where SciPy is needed and missing.
     """
+    if f"@{POLL}(" in ir_text:
+        define()
     define_symbols({symbol: address(symbol) for symbol in _NAMES.findall(ir_text)})
 
 
@@ -70,6 +74,8 @@ def address(symbol: str) -> int:
     """
     if symbol == PARALLEL:
         return pool_address()
+    if symbol.startswith(PREFIX):
+        return call_address(symbol)
     extern = _BY_SYMBOL[symbol]
     return _scipy_address(extern.source) if extern.from_scipy else _c_address(extern.source)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from chainrule.codegen import interrupts
 from chainrule.codegen.signature import Argument, Dtype, Signature, Tree, evaluate_size
 
 __all__ = ["Value", "call", "conform"]
@@ -50,7 +51,12 @@ def call(kernel: int, signature: Signature, leaves: Sequence[Value], hidden: Seq
     if signature.workspace is not None:
         scratch = np.empty(evaluate_size(signature.workspace, sizes) + _ALIGNMENT, np.uint8)
         words.append(scratch.ctypes.data + -scratch.ctypes.data % _ALIGNMENT)
-    _prototype(signature)(kernel)(*words)
+    try:
+        _prototype(signature)(kernel)(*words)
+    except SystemError:  # a call through ctypes expects no exception of Python's
+        if interrupts.raised():
+            raise KeyboardInterrupt from None
+        raise
     return _arrange(signature.tree, [result if result.shape else result[()] for result in results])
 
 

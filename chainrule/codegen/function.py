@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chainrule.codegen import capi, native
+from chainrule.codegen import capi, interrupts, native, result_memory
 from chainrule.codegen.foreign import Value, call, conform, named_sizes
 from chainrule.codegen.signature import DTYPES, Argument, Dtype, Signature, SizeExpr, Tree
 
@@ -45,12 +45,16 @@ def entry(signature: Signature) -> int:
     with _lock:
         if key not in _addresses:
             from chainrule.codegen import cache
-            from chainrule.codegen.entry import ENTRY, entry_text
+            from chainrule.codegen.entry import ENTRY, entry_text, may_keep
 
             capi.prepare()
+            interrupts.define()
             type_numbers: dict[Dtype, int] = {dtype: np.dtype(dtype).num for dtype in DTYPES}
             # Small checks, inlined: better code would save two nanoseconds a call and cost forty milliseconds.
-            code = cache.object_code(entry_text(signature, type_numbers), 0, inline=True)
+            keep = any(map(may_keep, signature.results)) and result_memory.available()
+            if keep:
+                result_memory.prepare()
+            code = cache.object_code(entry_text(signature, type_numbers, keep=keep), 0, inline=True)
             module = native.load(code)
             _modules.append(module)
             _addresses[key] = module.address(ENTRY)

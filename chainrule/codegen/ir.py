@@ -160,10 +160,11 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """index = 0 … extent−1.
+    """index = 0 … extent−1, or extent−1 … 0 if it is ``descending``.
 
-    ``serial``: in order. ``lanes``: ``width`` consecutive indices at a time, the last step masked; iterations
-    are independent but for the reductions. ``parallel``: independent iterations that may run in threads.
+    ``serial``: in order; only these are descending, and ``Break`` does not leave such a loop. ``lanes``: ``width``
+    consecutive indices at a time, the last step masked; iterations are independent but for the reductions.
+    ``parallel``: independent iterations that may run in threads.
     """
 
     index: Name
@@ -172,15 +173,20 @@ class For:
     body: Block
     reductions: tuple[Reduction, ...] = ()
     width: int = 1
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class While:
-    """Runs ``head``, stops if ``condition`` is false, runs ``body``, again; both see what ``head`` binds."""
+    """Runs ``head``, stops if ``condition`` is false, runs ``body``, again; both see what ``head`` binds.
+
+    ``index``, if it has a name, counts from 0 how often the body has run. It is the same in all lanes that still run.
+    """
 
     head: Block
     condition: Expr
     body: Block
+    index: Name = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,16 +42,17 @@ def compile_graph(
     """
     from . import tiers
     from .lower import lower
+    from .pressure import with_low_pressure
     from .sections import in_sections
     from .to_llvm import emit, suggested_level
     from .verify import verify
 
-    kernel = in_sections(lower(graph, name))
+    kernel = in_sections(with_low_pressure(lower(graph, name)))
     signature = signature_of(graph, hidden, tree, kernel.workspace)
     verify(kernel)
     text = emit(kernel, threads=True)
     level = suggested_level(kernel)
-    return tiers.compiled(kernel, signature, text, level, well=well or (level > 1 and _is_large(graph)))
+    return tiers.compiled(kernel, signature, text, level, well=well or (level == 2 and _is_large(graph)))
 
 
 def _is_large(graph: Graph) -> bool:

@@ -104,6 +104,8 @@ ATTRIBUTES: Final = (
     "attributes #4 = { nounwind willreturn memory(none) }",
     # a function with loops of lanes aligns its stack, or the vectors that it spills straddle cache lines
     f"attributes #5 = {{ noinline alignstack=64 {WIDE} }}",
+    # pairs: wider vectors of unrelated statements take more instructions to put together than they save
+    'attributes #6 = { nounwind "prefer-vector-width"="128" }',
     '!0 = !{!"branch_weights", i32 1, i32 2000}',
 )
 INLINE, NOINLINE, COLD = "#1", "#2", "#3"
@@ -246,6 +248,12 @@ class Code:
         symbol = f"llvm.vector.reduce.or.v{lanes}i1"
         self.module.declare(symbol, f"i1 @{symbol}(<{lanes} x i1>)")
         return self.let(f"call i1 @{symbol}(<{lanes} x i1> {mask})")
+
+    def largest(self, vector: str, lanes: int) -> str:
+        """The largest of a vector of ``i64``."""
+        symbol = f"llvm.vector.reduce.smax.v{lanes}i64"
+        self.module.declare(symbol, f"i64 @{symbol}(<{lanes} x i64>)")
+        return self.let(f"call i64 @{symbol}(<{lanes} x i64> {vector})")
 
     def splat(self, operand: str, type_: str, lanes: int, to: Lines | None = None) -> str:
         """A scalar operand in every lane."""

@@ -34,7 +34,7 @@ ROUND: Final = 256
 """Pieces whose accumulators are kept side by side; longer loops go round after round."""
 MOST_PLACES: Final = 64
 """Accumulators of a piece: loops with more of them use one thread, so that their places fit on the stack."""
-MOST_SCRATCH: Final = 65536
+MOST_SCRATCH: Final = 131072
 """Bytes of scratch memory that a thread takes from its stack."""
 
 
@@ -55,7 +55,7 @@ def captured_names(block: Block, bound: Iterable[Name] = ()) -> tuple[tuple[Name
     for stmt in ir.statements(block):
         if isinstance(stmt, (ir.Let, ir.Declare)):
             inside.add(stmt.name)
-        elif isinstance(stmt, ir.For):
+        elif isinstance(stmt, (ir.For, ir.While)):
             inside.add(stmt.index)
         elif isinstance(stmt, ir.Alloc):
             inside.add(stmt.buffer)

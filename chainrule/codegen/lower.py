@@ -10,15 +10,18 @@ from chainrule.graph import dim as dims
 from chainrule.graph.dim import Size
 from chainrule.graph.dtype import is_complex
 from chainrule.graph.node import Graph, Node
-from chainrule.graph.op import Call, Callback, Cond, Cumulative, Linalg, Loop, Random, Scatter, Sort
+from chainrule.graph.op import Call, Callback, Cond, Cumulative, Loop, Random, Scatter, Sort
 
 from . import ir
 from .affine import constant
 from .builder import Builder
+from .dense import without_linalg
 from .elements import Elements
+from .foreign_calls import ForeignCalls
 from .fuse import Group, is_array, plan
 from .nests import Nests
 from .region import Buffer, Region, real_name
+from .reuse import shared_buffers
 from .serial import SerialOps
 from .structured import Bound, StructuredOps
 from .unsupported import Unsupported, unsupported
@@ -39,7 +42,7 @@ def lower(graph: Graph, name: str) -> ir.Kernel:
     >>> [parameter.name for parameter in lower(Graph([x.type], [x * x]), "square").parameters]
     ['x0', 'result']
     """
-    return _Lowering().kernel(graph, name)
+    return _Lowering().kernel(without_linalg(graph), name)
 
 
 def size_names(graph: Graph) -> tuple[str, ...]:
@@ -59,6 +62,7 @@ class _Lowering:
         self.elements = Elements(self.builder)
         self.nests = Nests(self.builder, self.elements)
         self.serial = SerialOps(self.builder, self.elements, self.nests)
+        self.foreign = ForeignCalls(self.builder, self.elements, self.nests)
         self.structured = StructuredOps(self.builder, self.elements, self.nests, self.region)
 
     # --- kernels ------------------------------------------------------------------------------------------
@@ -80,7 +84,7 @@ class _Lowering:
         for node, target in zip(graph.outputs, targets, strict=True):
             if not node.shape:
                 self.nests.store(target, constant(0), region.scalars.values[node])
-        body = (*builder.allocations, *builder.blocks[0])
+        body = shared_buffers((*builder.allocations, *builder.blocks[0]))
         return ir.Kernel(name, tuple(parameters), body, layout(body)[1])
 
     def _input(self, graph: Graph, position: int, parameters: list[ir.Parameter]) -> Bound:
@@ -159,21 +163,15 @@ class _Lowering:
             case Cumulative() | Scatter() | Sort():
                 self.serial.emit(region, node)
                 region.complete.add(node)
-            case Cond() | Loop():
+            case Cond() | Loop() | Call(rule="recompute"):
                 self.structured.emit(region, node)
-            case Linalg(kind):
-                raise unsupported(
-                    region.graph, node, f"linalg.{kind}", "call it on concrete arrays, outside of jit"
-                )
+            case Callback():
+                self.foreign.emit(region, node)
             case Random(kind):
                 raise unsupported(
                     region.graph, node, f"random {kind}", "draw the numbers outside and pass them in"
                 )
             case Call():
-                raise unsupported(
-                    region.graph, node, "a function with its own rule", "inline it before compiling"
-                )
-            case Callback(key):
-                raise unsupported(region.graph, node, f"the foreign function {key}", "call it outside of jit")
+                raise unsupported(region.graph, node, "a derivative rule", "simplify the graph before")
             case _:
                 raise AssertionError(op)

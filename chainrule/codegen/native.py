@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import closing
@@ -25,10 +27,27 @@ __all__ = [
 ]  # fmt: skip
 
 LEVELS: Final = (0, 1, 2, 3)
-_CODE_GENERATOR: Final = (0, 2, 2, 3)
+_CODE_GENERATOR: Final = (0, 2, 2, 2)
 """How hard the code generator works at each level."""
 
-PASSES: Final = "1"
+_NEAR: Final = sys.platform == "linux" and platform.machine() == "x86_64"
+"""Whether code reaches its constants relative to itself, for which all of a module lies in one piece of memory.
+
+By default they may lie anywhere, and each use takes ten bytes of code more to load an address: a sixth of large
+straight-line kernels, which then no longer stay in the processor's cache of decoded instructions between calls.
+"""
+_ROOM: Final = """
+@.room = internal global i64 0
+@llvm.used = appending global [1 x ptr] [ptr @.room], section "llvm.metadata"
+"""
+"""A variable for the sake of its page: what is left of it takes the addresses of the functions that near code calls.
+
+The loader reserves one piece of memory for a module, but forgets those addresses; a page has room for five hundred.
+"""
+_MOST_NEAR: Final = 400
+"""Outside functions of a module with near code."""
+
+PASSES: Final = "3"
 """Names what `emit` makes of a text at each level; to be changed with it, as kept object code depends on it."""
 
 _lock = threading.RLock()
@@ -83,8 +102,8 @@ def compile_module(ir_text: str, *, level: int) -> Module:
     - 0: no passes, the fastest code generator (15 ms);
     - 1: inlining, registers for variables, local cleaning, the good code generator (50 ms): all that explicit
       lanes and straight-line code need;
-    - 2, 3: LLVM's O2 and O3 (80 ms), which pay where loops of few steps nest. Without the SLP vectoriser, which
-      costs much and gains nothing on our straight-line code.
+    - 2: LLVM's O2 (80 ms), which pays where loops of few steps nest;
+    - 3: LLVM's O1 and its vectoriser of straight-line code (200 ms), which makes large closed forms shorter.
 
     Every level gives the same bits. Raises `CompileError`.
     """
@@ -117,14 +136,15 @@ def _optimised(module: llvm.ModuleRef, level: int, inline: bool = False) -> llvm
     """Runs the passes of a level over a module; the machine that makes code of it."""
     if level not in LEVELS:
         raise ValueError(f"optimisation level {level!r}: choose one of 0, 1, 2, 3")
-    machine = _target_machine(level)
+    outside = _outside(module)
+    machine = _target_machine(level, near=_NEAR and len(outside) <= _MOST_NEAR)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
-    _require_symbols(module)
+    _require_symbols(outside)
+    if level in (1, 3) or inline:
+        _tidy(module, machine, level)
     if level > 1:
         _optimise(module, machine, level)
-    elif level == 1 or inline:
-        _tidy(module, machine, level)
     return machine
 
 
@@ -139,7 +159,7 @@ def load(object_code: bytes) -> Module:
         # An engine owns its target machine, so it gets one of its own; it only reads the data layout.
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
         # The global context: the garbage collector might dispose of any other before the engine.
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=_NEAR or None)
         engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         engine.finalize_object()
         return Module(engine, object_code)
@@ -180,20 +200,22 @@ def _llvm() -> Any:
 
 
 @functools.cache
-def _target_machine(level: int) -> llvm.TargetMachine:
+def _target_machine(level: int, near: bool) -> llvm.TargetMachine:
     llvm = _llvm()
+    model = {"codemodel": "small", "reloc": "pic"} if near else {}
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=_CODE_GENERATOR[level],
         jit=True,
+        **model,
     )
 
 
 def _parsed(ir_text: str, context: llvm.ContextRef) -> llvm.ModuleRef:
     llvm = _llvm()
     try:
-        module = llvm.parse_assembly(ir_text, context)
+        module = llvm.parse_assembly(ir_text + _ROOM if _NEAR else ir_text, context)
         module.verify()
     except RuntimeError as error:
         raise CompileError(f"LLVM rejects a generated module: {error}") from error
@@ -217,24 +239,23 @@ def _tidy(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -> No
 
 def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: int) -> None:
     llvm = _llvm()
-    options = llvm.create_pipeline_tuning_options(speed_level=level)
-    options.slp_vectorization = False
-    options.loop_vectorization = True
+    straight = level == 3
+    options = llvm.create_pipeline_tuning_options(speed_level=1 if straight else level)
+    options.slp_vectorization = straight
+    options.loop_vectorization = not straight
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
 
 
-def _require_symbols(module: llvm.ModuleRef) -> None:
+def _outside(module: llvm.ModuleRef) -> list[str]:
+    """The names of the functions and variables that a module uses and does not define."""
+    values = (value for group in (module.functions, module.global_variables) for value in group)
+    return [v.name for v in values if v.is_declaration and not v.name.startswith("llvm.")]
+
+
+def _require_symbols(names: list[str]) -> None:
     """MCJIT gives an unknown symbol the address 0 in silence; the crash would come at the call."""
     llvm = _llvm()
-    declared = [
-        value
-        for group in (module.functions, module.global_variables)
-        for value in group
-        if value.is_declaration
-    ]
-    for value in declared:
-        if not value.name.startswith("llvm.") and not llvm.address_of_symbol(value.name):
-            raise CompileError(
-                f"a generated module refers to {value.name!r}, which nothing in this process defines"
-            )
+    for name in names:
+        if not llvm.address_of_symbol(name):
+            raise CompileError(f"a generated module refers to {name!r}, which nothing in this process defines")

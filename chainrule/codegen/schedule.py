@@ -6,18 +6,23 @@ few elements are unrolled, the others run in order. What is contiguous throughou
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chainrule.graph import dim as dims
 from chainrule.graph.dim import Dim, Shape
 from chainrule.graph.op import Contract
 
-__all__ = ["DIVERGENT_LANES", "LANES", "PIECE", "Nest", "contraction_lanes", "nest", "piece", "width"]
+from . import ir
+
+__all__ = [
+    "DIVERGENT_LANES", "LANES", "PIECE", "Nest", "contraction_lanes", "divergent_width", "nest", "piece", "width",
+]  # fmt: skip
 
 LANES = 16
 """Elements a step of a ``lanes`` loop."""
-DIVERGENT_LANES = 8
-"""The same where lanes part at branches and loops."""
+DIVERGENT_LANES = 32
+"""The same at most where lanes part at branches and loops: so many at once hide what each step waits for."""
 
 SMALL = 4
 """Axes shorter than this are unrolled."""
@@ -25,6 +30,11 @@ SHORT = 16
 """A reduced innermost axis shorter than this runs inside the lanes of an outer one."""
 PIECE = 16384
 """Elements of a long loop that one thread takes at a time."""
+FEWEST_DIVERGENT = 8
+MOST_WORK = 8192
+"""Statements times lanes: wide lanes of much code are compiled slowly, and leave the registers."""
+MOST_MEMORY = 12288
+"""Elements of memory that lanes have together, in the first level of the cache."""
 MOST_COPIES = 64
 MOST_STATEMENTS = 1500
 
@@ -34,6 +44,19 @@ def width(extent: Dim) -> int:
     if isinstance(extent, int):
         return min(LANES, 1 << max(extent - 1, 1).bit_length())
     return LANES
+
+
+def divergent_width(body: Iterable[ir.Stmt]) -> int:
+    """How many lanes a loop has in which they part: fewer for long bodies, and where each has much memory."""
+    statements, memory = 0, 0
+    for stmt in ir.statements(tuple(body)):
+        statements += 1
+        if isinstance(stmt, ir.Alloc) and isinstance(stmt.count, int):
+            memory += stmt.count
+    width = DIVERGENT_LANES
+    while width > FEWEST_DIVERGENT and (statements * width > MOST_WORK or memory * width > MOST_MEMORY):
+        width //= 2
+    return width
 
 
 @dataclass(frozen=True, slots=True)

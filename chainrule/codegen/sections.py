@@ -7,14 +7,15 @@ others read goes through scratch memory.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
-from typing import Final, assert_never, final
+from typing import Final, final
 
 from . import ir
 from .builder import int_literal
-from .ir import Block, DTypeName, Expr, Name, Stmt
+from .ir import Block, DTypeName, Name, Stmt
+from .rename import renamed
 from .workspace import layout
 
 __all__ = ["LONG", "SECTION", "in_sections"]
@@ -84,7 +85,7 @@ class _Splitter:
                 buffer, index = self._place(var.name)
                 yield ir.Let(names[var.name], ir.Load(buffer, index, var.dtype))
         for stmt in piece.statements:
-            yield _renamed(stmt, names) if names else stmt
+            yield renamed(stmt, names) if names else stmt
             if piece.is_section and isinstance(stmt, ir.Let) and stmt.name in self.places:
                 yield ir.Store(*self._place(stmt.name), ir.Var(stmt.name, self.places[stmt.name][0]))
 
@@ -121,8 +122,9 @@ def _bound(block: Block) -> Iterator[Name]:
         match stmt:
             case ir.Let(name) | ir.Declare(name):
                 yield name
-            case ir.For(index):
-                yield index
+            case ir.For(index=index) | ir.While(index=index):
+                if index:
+                    yield index
             case ir.Alloc(buffer):
                 yield buffer
 
@@ -133,80 +135,3 @@ def _variables(block: Block) -> Iterator[ir.Var]:
             for expr in ir.walk(root):
                 if isinstance(expr, ir.Var):
                     yield expr
-
-
-# --- renaming -----------------------------------------------------------------------------------------------
-
-
-def _renamed(stmt: Stmt, names: Mapping[Name, Name]) -> Stmt:
-    """The statement with other names for the values that it reads; blocks nest only as deep as loops do."""
-
-    def value(expr: Expr) -> Expr:
-        return _renamed_expression(expr, names)
-
-    def optional(expr: Expr | None) -> Expr | None:
-        return None if expr is None else value(expr)
-
-    def inner(block: Block) -> Block:
-        return tuple(_renamed(s, names) for s in block)
-
-    match stmt:
-        case ir.Let() | ir.Declare() | ir.Assign():
-            return replace(stmt, value=value(stmt.value))
-        case ir.Accumulate():
-            return replace(stmt, value=value(stmt.value), guard=optional(stmt.guard))
-        case ir.Store():
-            return replace(
-                stmt, index=value(stmt.index), value=value(stmt.value), guard=optional(stmt.guard)
-            )
-        case ir.For():
-            return replace(stmt, extent=value(stmt.extent), body=inner(stmt.body))
-        case ir.While():
-            return ir.While(inner(stmt.head), value(stmt.condition), inner(stmt.body))
-        case ir.If():
-            return ir.If(value(stmt.condition), inner(stmt.then), inner(stmt.otherwise))
-        case ir.Call():
-            return replace(stmt, args=tuple(a if isinstance(a, str) else value(a) for a in stmt.args))
-        case ir.Section():
-            return ir.Section(inner(stmt.body))
-        case ir.Alloc() | ir.Break():
-            return stmt
-        case _:
-            assert_never(stmt)
-
-
-def _renamed_expression(root: Expr, names: Mapping[Name, Name]) -> Expr:
-    """An expression with other names, without recursion: an operand may be a long chain."""
-    pending: list[tuple[Expr, bool]] = [(root, False)]
-    done: list[Expr] = []
-    while pending:
-        expr, ready = pending.pop()
-        parts = ir.operands(expr)
-        if not parts:
-            done.append(
-                ir.Var(names.get(expr.name, expr.name), expr.dtype) if isinstance(expr, ir.Var) else expr
-            )
-        elif not ready:
-            pending.append((expr, True))
-            pending.extend((part, False) for part in reversed(parts))
-        else:
-            given = done[len(done) - len(parts) :]
-            del done[len(done) - len(parts) :]
-            done.append(_with_operands(expr, given))
-    return done[0]
-
-
-def _with_operands(expr: Expr, given: list[Expr]) -> Expr:
-    match expr:
-        case ir.Apply():
-            return replace(expr, args=tuple(given))
-        case ir.Fma():
-            return replace(expr, a=given[0], b=given[1], c=given[2])
-        case ir.Load():
-            return replace(expr, index=given[0], guard=given[1] if len(given) > 1 else None)
-        case ir.Cast():
-            return replace(expr, value=given[0])
-        case ir.Var() | ir.Literal():
-            return expr
-        case _:
-            assert_never(expr)

@@ -1,8 +1,8 @@
-"""Branches and loops: their bodies are graphs, lowered into blocks of their own."""
+"""Branches, loops and calls: their bodies are graphs, those of branches and loops lowered into blocks of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from itertools import chain
 from typing import TypeAlias, TypeVar, cast, final
 
@@ -12,7 +12,7 @@ from chainrule.graph import dim as dims
 from chainrule.graph.dim import Dim
 from chainrule.graph.dtype import DType, is_complex
 from chainrule.graph.node import Graph, Node, const_value, result_types
-from chainrule.graph.op import Cond, Contract, Input, Loop, Reduce, SizeOf, Type
+from chainrule.graph.op import Call, Callback, Cond, Contract, Input, Loop, Reduce, SizeOf, Type
 
 from . import affine, ir
 from .affine import Affine
@@ -23,7 +23,8 @@ from .inplace import updates_of
 from .nests import Nests
 from .pieces import Pieces
 from .region import Buffer, Region, Value, Window, real_name
-from .schedule import DIVERGENT_LANES, piece
+from .schedule import divergent_width, piece
+from .trajectories import UNBOUNDED, counter_of, is_written_first, most_steps
 
 __all__ = ["Bound", "StructuredOps"]
 
@@ -51,6 +52,8 @@ class StructuredOps:
         match node.op:
             case Cond(branches):
                 self._cond(region, node, branches)
+            case Call(body):
+                self._call(region, node, body)
             case Loop(condition="predicate"):
                 self._while(region, node, node.op)
             case Loop():
@@ -126,6 +129,19 @@ class StructuredOps:
             builder.add(statement)
         self._results(region, node, variables)
 
+    def _call(self, region: Region, node: Node, body: Graph) -> None:
+        """The body here and now; what it computes is its own, and is gone when it ends."""
+        used = sorted(region.projects.get(node, {}).items())
+        inputs = tuple(self._bound(region, arg) for arg in node.args)
+        body = body.replace([body.outputs[k] for k, _ in used])
+        targets = [region.buffers[result] if result.shape else None for _, result in used]
+        inner = self.lower(body, inputs, targets, {})
+        for (_, result), output in zip(used, body.outputs, strict=True):
+            if result.shape:
+                region.complete.add(result)
+            else:
+                region.scalars.values[result] = inner.scalars.values[output]
+
     def _results(self, region: Region, node: Node, variables: dict[int, Variable]) -> None:
         """What the op gives becomes known in the region."""
         for k, result in region.projects.get(node, {}).items():
@@ -137,16 +153,19 @@ class StructuredOps:
     # --- carries ------------------------------------------------------------------------------------------
 
     def _start(
-        self, region: Region, node: Node, carries: Sequence[Node]
+        self, region: Region, node: Node, carries: Sequence[Node], unread: Set[int] = frozenset()
     ) -> tuple[dict[int, Variable], dict[int, Buffer]]:
-        """The carries before the first step: variables, and buffers which are those of the results."""
+        """The carries before the first step: variables, and buffers which are those of the results.
+
+        Of those in ``unread`` nothing is read that the loop has not written.
+        """
         variables: dict[int, Variable] = {}
         buffers: dict[int, Buffer] = {}
         results = region.projects.get(node, {})
         for k, carry in enumerate(carries):
             if carry.shape:
                 buffers[k] = self._buffer(region, results.get(k), carry.type)
-                if not _is_at(region, carry, buffers[k]):
+                if k not in unread and not _is_at(region, carry, buffers[k]):
                     self._fill(region, carry, buffers[k])
             else:
                 variables[k] = self._declare(carry.dtype, self.elements.value(region, carry, ()))
@@ -189,18 +208,26 @@ class StructuredOps:
     def _while(self, region: Region, node: Node, op: Loop) -> None:
         builder = self.builder
         assert op.predicate is not None
-        variables, buffers = self._start(region, node, node.args[: op.carries])
+        counter = counter_of(node)
+        unread = {k for k in range(op.carries) if is_written_first(region.graph, node, k, counter)}
+        variables, buffers = self._start(region, node, node.args[: op.carries], unread)
         captured = [self._bound(region, arg) for arg in node.args[op.carries :]]
+        number = None if counter is None else builder.index(UNBOUNDED)
+
+        def carried() -> list[Bound]:
+            found = self._carried(op.carries, variables, buffers)
+            if counter is not None and number is not None:
+                found[counter] = number
+            return found
+
         builder.open()
-        inputs = (*self._carried(op.carries, variables, buffers), *captured)
-        inner = self.lower(op.predicate, inputs, [None], {})
+        inner = self.lower(op.predicate, (*carried(), *captured), [None], {})
         condition = inner.scalars.values[op.predicate.outputs[0]]
         head = builder.close()
         builder.open()
-        inputs = (*self._carried(op.carries, variables, buffers), *captured)
-        self._step(op.body, inputs, variables, buffers, ())
+        self._step(op.body, (*carried(), *captured), variables, buffers, ())
         body = builder.close()
-        builder.add(ir.While(head, cast(ir.Expr, condition), body))
+        builder.add(ir.While(head, cast(ir.Expr, condition), body, "" if number is None else number.name))
         self._results(region, node, variables)
 
     # --- for ----------------------------------------------------------------------------------------------
@@ -219,7 +246,7 @@ class StructuredOps:
         length = piece(known, most=MAP_PIECE) if private and known is not None else None
         pieces = None if length is None else Pieces(builder, count, length, known)
         if pieces is None:
-            index = builder.index(known)
+            index = builder.index(most_steps(node.args[0]) if known is None else known)
             builder.open()
         else:
             index = pieces.open()
@@ -227,9 +254,6 @@ class StructuredOps:
             builder.private.append(builder.blocks[-1])
             self.nests.serial = True
         place = affine.variable(index.name)
-        if op.reverse:
-            last = builder.affine(ir.Apply("sub", (count, literal(1, "int64")), "int64"))
-            place = place.scaled(-1) + (last if op.length is None else op.length - 1)
         used = set(op.body.nodes)
         slices: list[Bound] = []
         for k, arg in enumerate(node.args[first_scanned:first_captured]):
@@ -255,12 +279,13 @@ class StructuredOps:
             builder.private.pop()
             self.nests.serial = False
         if pieces is not None:
-            pieces.close("lanes", lanes=DIVERGENT_LANES)
+            pieces.close("lanes", lanes=divergent_width(builder.blocks[-1]))
             pieces.finish()
         elif private:
-            builder.add(ir.For(index.name, count, "lanes", builder.close(), (), DIVERGENT_LANES))
+            width = divergent_width(builder.blocks[-1])
+            builder.add(ir.For(index.name, count, "lanes", builder.close(), (), width))
         else:
-            builder.add(ir.For(index.name, count, "serial", builder.close()))
+            builder.add(ir.For(index.name, count, "serial", builder.close(), descending=op.reverse))
         self._results(region, node, variables)
 
 
@@ -309,6 +334,8 @@ def _is_private(body: Graph) -> bool:
     """Whether a step needs so little memory and so short loops that steps side by side, as lanes, pay."""
     for graph in _bodies(body):
         for node in graph.nodes:
+            if isinstance(node.op, Callback):
+                return False
             types = list(chain.from_iterable(result_types(a) for a in node.args)) if node.args else []
             if not isinstance(node.op, (Reduce, Contract)):
                 types = []

@@ -17,7 +17,7 @@ from typing import Final
 
 from chainrule.graph.where import error
 
-from . import native
+from . import interrupts, native
 from .threads_text import PARALLEL, POSIX, SERIAL_TEXT, pool_text
 
 __all__ = ["PARALLEL", "VARIABLE", "get_threads", "pool_address", "set_threads"]
@@ -137,6 +137,7 @@ def _pool() -> native.Module:
         native.define_symbols(
             {name: ctypes.cast(getattr(process, name), ctypes.c_void_p).value or 0 for name in POSIX}
         )
+        interrupts.define()
         text = pool_text(int(signal.SIG_SETMASK), platform.machine().lower() in ("x86_64", "amd64", "i686"))
     module = native.load(cache.object_code(text, 1))
     module.keep_forever()

@@ -7,11 +7,14 @@ inside a loop) or has no workers, the caller runs them all itself.
 How it works. A *job* is open while it may be joined. A worker first counts itself in (`active`), then looks whether
 the job is open; the caller closes the job, then waits until nobody is counted in. Both use sequentially
 consistent operations, so either the worker sees the closed job or the caller sees the worker, and a job's fields never
-change under a worker. `epoch` says that there is a new job: a worker without one watches it for some microseconds,
+change under a worker. While the main thread waits, it asks whether the program was interrupted, which workers then
+see. `epoch` says that there is a new job: a worker without one watches it for some microseconds,
 then sleeps until it changes.
 """
 
 from typing import Final
+
+from .interrupts import POLL, poll_text
 
 __all__ = ["PARALLEL", "POSIX", "SERIAL_TEXT", "pool_text"]
 
@@ -77,6 +80,7 @@ declare i32 @pthread_sigmask(i32, ptr, ptr)
 declare i32 @sigfillset(ptr)
 declare i32 @sched_yield()
 {declare_pause}
+{poll_text()}
 
 ; Iterations of the open job, until none is left.
 define internal void @work() nounwind noinline {{
@@ -214,6 +218,11 @@ announce:
   store ptr %context, ptr @context
   store i64 %count, ptr @count
   store i64 %helpers, ptr @helpers
+  %self = call i64 @PyThread_get_thread_ident()
+  %main = load i64, ptr @cr_main_thread
+  %is.main = icmp eq i64 %self, %main
+  %for.main = zext i1 %is.main to i64
+  store atomic i64 %for.main, ptr @cr_for_main monotonic, align 8
   store atomic i64 0, ptr @next seq_cst, align 8
   store atomic i64 1, ptr @open seq_cst, align 8
   atomicrmw add ptr @epoch, i64 1 seq_cst
@@ -243,6 +252,7 @@ still:
   br label %finish
 yield:
   call i32 @sched_yield()
+  call i1 @{POLL}()
   br label %finish
 done:
   store atomic i64 0, ptr @busy seq_cst, align 8

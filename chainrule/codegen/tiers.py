@@ -25,7 +25,7 @@ __all__ = ["CompiledKernel", "Heat", "compiled", "improve_later", "improved", "s
 
 AT_ONCE: Final = 0.04
 """Seconds that compiling well may take on the first call."""
-_SECONDS_PER_CHARACTER: Final = (0.45e-6, 1.6e-6, 2.6e-6, 3e-6)
+_SECONDS_PER_CHARACTER: Final = (0.45e-6, 1.6e-6, 2.6e-6, 5e-6)
 """What LLVM needs at each level, for the text of a kernel."""
 MOST_SECONDS: Final = 60.0
 """Kernels that would take longer are left as they are: the program might end before."""

@@ -290,10 +290,14 @@ class _Emitter(Expressions):
     # --- loops --------------------------------------------------------------------------------------------------------
 
     def _while(self, stmt: ir.While) -> None:
-        if not stmt.head:
+        counted = stmt.index in self.used
+        if counted:
+            self.counters.add(stmt.index)
+        if not stmt.head and not counted:
             self.open(f"while ({self.value(stmt.condition).text})")
         else:
-            self.open("for (;;)")
+            name = self.names[stmt.index] if counted else ""
+            self.open(f"for (int64_t {name} = 0;; {name}++)" if counted else "for (;;)")
             self.block(stmt.head)
             self.line(f"if (!{self.value(stmt.condition).inside(ATOM)}) break;")
         self.block(stmt.body)
@@ -303,7 +307,10 @@ class _Emitter(Expressions):
         for reduction in stmt.reductions:
             self.reductions[reduction.name] = reduction.kind, reduction.dtype
         index, extent = self._counter(stmt), self._extent(stmt)
-        self.open(f"for (int64_t {index} = 0; {index} < {extent.inside(ORDER + 1)}; {index}++)")
+        if stmt.descending:
+            self.open(f"for (int64_t {index} = {extent.text} - 1; {index} >= 0; {index}--)")
+        else:
+            self.open(f"for (int64_t {index} = 0; {index} < {extent.inside(ORDER + 1)}; {index}++)")
         self.block(stmt.body)
         self.close()
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from . import ir
-from .divergence import divergence
+from .interrupts import poll_text
 from .ir import Block, Name, Stmt
 from .llvm_builder import MEMORY, SCALAR, Code, Module, constant, quoted, type_of
-from .llvm_expressions import Expressions, Lanes, Loop, Variable, both_sin_and_cos
+from .llvm_expressions import Variable, both_sin_and_cos
+from .llvm_loops import Loops, ends_with_break
 from .llvm_memory import Buffer, Value, store_lanes, store_one
 from .llvm_outline import MOST_PLACES, Accumulator, Captured, capture, private_scratch, threaded_loop
 from .llvm_primitives import fused_multiply_add, select
-from .llvm_reductions import add_log, combined, neutral, total_of_logs, tree
+from .llvm_reductions import add_log, combined, neutral
 from .workspace import layout
 
 LARGE: Final = 4000
 """Statements in a kernel beyond which compile time counts more than running time."""
+
+CLOSED_FORM: Final = 800
+"""Statements from which on straight-line code is large: between calls, the processor forgets it in decoded form."""
 
 WORKSPACE: Final = "workspace."  # no parameter has a dot in its name
 
@@ -33,20 +37,25 @@ def emit(kernel: ir.Kernel, *, threads: bool = False) -> str:
 
     The same kernel always gives the same text. It holds no addresses; outside functions are called by
     symbols, which `externs.resolve` makes known. ``threads``: long loops run in the pool of `threads`, which is
-    such an outside function; without, the text stands alone and gives the same bits.
+    such an outside function, and loops of unknown length can be interrupted; without, the text stands alone and gives
+    the same bits.
     """
     module = Module()
     parts: list[str] = []
-    function = _Emitter(kernel, module, parts, threads).function()
-    return module.text([*parts, function])
+    polls = threads and any(isinstance(stmt, ir.While) for stmt in ir.statements(kernel.body))
+    function = _Emitter(kernel, module, parts, threads, polls).function()
+    return module.text([*([poll_text()] if polls else []), *parts, function])
 
 
 def suggested_level(kernel: ir.Kernel) -> int:
     """The optimisation level that pays for a kernel that runs often.
 
     Lanes and straight-line code are emitted as they should run; loops inside loops, and those that run in order,
-    gain from LLVM's loop passes, unless there is too much code in them.
+    gain from LLVM's loop passes, unless there is too much code in them. Large closed forms gain from becoming shorter,
+    two neighbouring elements at a time, as long as they are one function.
     """
+    if _is_closed_form(kernel):
+        return 3
     size, in_order = 0, False
     for stmt in ir.statements(kernel.body):
         size += 1
@@ -54,15 +63,17 @@ def suggested_level(kernel: ir.Kernel) -> int:
     return 2 if in_order and size <= LARGE else 1
 
 
-class _Emitter(Expressions):
+def _is_closed_form(kernel: ir.Kernel) -> bool:
+    plain = all(isinstance(stmt, (ir.Let, ir.Store, ir.Alloc)) for stmt in kernel.body)
+    return plain and CLOSED_FORM <= len(kernel.body) <= LARGE
+
+
+class _Emitter(Loops):
     """Emits a kernel, statement by statement."""
 
-    def __init__(self, kernel: ir.Kernel, module: Module, parts: list[str], threads: bool) -> None:
-        super().__init__(module)
+    def __init__(self, kernel: ir.Kernel, module: Module, parts: list[str], threads: bool, polls: bool) -> None:
+        super().__init__(module, polls)
         self.kernel, self.parts, self.threads = kernel, parts, threads
-        self.reductions: dict[Name, str] = {}
-        self.logs: dict[Name, list[Variable]] = {}
-        self.loops: list[Loop] = []
         self.sincos: frozenset[Name] = frozenset()
 
     def function(self) -> str:
@@ -76,11 +87,11 @@ class _Emitter(Expressions):
             offset = self.dim(buffer.offset)
             pointer = self.code.let(f"getelementptr i8, ptr %{WORKSPACE}, i64 {offset}")
             self.buffers[name] = Buffer(pointer, buffer.dtype, buffer.copies)
-        self._block(self.kernel.body, "")
+        self.block(self.kernel.body, "")
         self.code.do("ret void")
-        return (
-            f"define void @{quoted(self.kernel.name)}({', '.join(parameters)}) #0 {{\n{self.code.text()}\n}}"
-        )
+        attributes = "#6" if _is_closed_form(self.kernel) else "#0"
+        head = f"define void @{quoted(self.kernel.name)}({', '.join(parameters)}) {attributes}"
+        return f"{head} {{\n{self.code.text()}\n}}"
 
     def _parameter(self, parameter: ir.Parameter) -> str:
         operand = f"%{quoted(parameter.name)}"
@@ -95,7 +106,7 @@ class _Emitter(Expressions):
 
     # --- statements -----------------------------------------------------------------------------------------
 
-    def _block(self, block: Block, empty: str) -> bool:
+    def block(self, block: Block, empty: str) -> bool:
         """Emit a block; whether lanes may have left a loop in it. If none stays, jump to ``empty``."""
         some_left = False
         for stmt in block:
@@ -134,13 +145,15 @@ class _Emitter(Expressions):
                 pass  # all scratch memory is laid out at the entry
             case ir.For():
                 if stmt.kind == "lanes" and stmt.width > 1:
-                    self._lanes_loop(stmt)
+                    self.lanes_loop(stmt)
                 elif stmt.kind == "parallel" and self.threads and self.lanes is None:
                     self._parallel_loop(stmt)
+                elif stmt.descending:
+                    self.descending_loop(stmt)
                 else:
-                    self._serial_loop(stmt)
+                    self.serial_loop(stmt)
             case ir.While():
-                self._while(stmt)
+                self.while_loop(stmt)
             case ir.If():
                 return self._if(stmt)
             case ir.Section():
@@ -271,8 +284,8 @@ class _Emitter(Expressions):
 
     def _finish(self, block: Block, end: str) -> bool:
         """Emit a block and go to ``end``."""
-        some_left = self._block(block, end)
-        if not _ends_with_break(block):
+        some_left = self.block(block, end)
+        if not ends_with_break(block):
             self.code.jump(end)
         return some_left
 
@@ -291,105 +304,29 @@ class _Emitter(Expressions):
         self.code.jump(empty)
         return True
 
-    # --- loops ----------------------------------------------------------------------------------------------
-
-    def _enter(self, stmt: ir.For | ir.While) -> Loop:
-        """Begin a loop that ``Break`` may leave; if lanes part in it, all that run now are in it."""
-        loop = Loop(self.code.fresh())
-        lanes = self.lanes
-        if lanes is not None and lanes.divergence.of_statement(stmt):
-            loop.active = self.code.variable(f"<{lanes.width} x i1>")
-            running = lanes.mask or constant(True, "bool", lanes.width)
-            self.code.do(f"store <{lanes.width} x i1> {running}, ptr {loop.active}")
-        self.loops.append(loop)
-        return loop
-
-    def _leave(self, loop: Loop, mask: str | None) -> None:
-        self.loops.pop()
-        self.code.start(loop.exit)
-        if self.lanes is not None:
-            self.lanes.mask = mask
-
-    def _keep_running(self, loop: Loop, condition: Value, body: str) -> None:
-        """Go on with the lanes for which a condition holds, or leave the loop."""
-        code = self.code
-        if loop.active is None:
-            code.branch(condition.text, body, loop.exit)
-            return
-        assert self.lanes is not None
-        width = self.lanes.width
-        running = code.let(f"load <{width} x i1>, ptr {loop.active}")
-        running = self.intersect(running, self.at(condition, width))
-        code.do(f"store <{width} x i1> {running}, ptr {loop.active}")
-        self.lanes.mask = running
-        code.branch(code.any_lane(running, width), body, loop.exit)
-
-    def _serial_loop(self, stmt: ir.For, first: str = "0", last: Value | None = None) -> None:
-        code = self.code
-        self.reductions.update((reduction.name, reduction.kind) for reduction in stmt.reductions)
-        extent = last or self.value(stmt.extent)
-        mask = self.lanes.mask if self.lanes is not None else None
-        loop = self._enter(stmt)
-        head, body, latch, before = code.fresh(), code.fresh(), code.fresh(), code.block
-        following = f"%{code.fresh()}"
-        code.jump(head)
-        code.start(head)
-        index = code.let(f"phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]")
-        self.values[stmt.index] = Value(index, "int64")
-        lanes = 1 if extent.uniform or self.lanes is None else self.lanes.width
-        limit, place = self.at(extent, lanes), self.at(Value(index, "int64"), lanes)
-        inside = code.let(f"icmp slt {type_of('int64', lanes)} {place}, {limit}")
-        self._keep_running(loop, Value(inside, "bool", lanes), body)
-        code.start(body)
-        self._finish_body(stmt.body, loop, latch)
-        code.start(latch)
-        code.do(f"{following} = add nuw nsw i64 {index}, 1")
-        code.jump(head)
-        self._leave(loop, mask)
-
-    def _while(self, stmt: ir.While) -> None:
-        code = self.code
-        mask = self.lanes.mask if self.lanes is not None else None
-        loop = self._enter(stmt)
-        head, body = code.fresh(), code.fresh()
-        code.jump(head)
-        code.start(head)
-        if self.lanes is not None and loop.active is not None:
-            self.lanes.mask = code.let(f"load <{self.lanes.width} x i1>, ptr {loop.active}")
-        self._block(stmt.head, loop.exit)
-        self._keep_running(loop, self.value(stmt.condition), body)
-        code.start(body)
-        self._finish_body(stmt.body, loop, head)
-        self._leave(loop, mask)
-
-    def _finish_body(self, body: Block, loop: Loop, again: str) -> None:
-        self._block(body, loop.exit)
-        if not _ends_with_break(body):
-            self.code.jump(again)
-
     # --- parts ----------------------------------------------------------------------------------------------
 
     def _parallel_loop(self, stmt: ir.For) -> None:
         """A loop over pieces: a function of its own, which threads call."""
-        part = _Emitter(self.kernel, self.code.module, self.parts, threads=False)
+        part = _Emitter(self.kernel, self.code.module, self.parts, threads=False, polls=self.polls)
         scratch = private_scratch(part.code, stmt.body)
         if scratch is None or len(stmt.reductions) > MOST_PLACES:
-            self._serial_loop(stmt)
+            self.serial_loop(stmt)
             return
         part.buffers.update(scratch)
         accumulators = [self._accumulator(part, k, r) for k, r in enumerate(stmt.reductions)]
         captured = capture(self, part, self.kernel, stmt.body, (stmt.index, *(r.name for r in stmt.reductions)))
         name = f"{self.kernel.name}.{len(self.parts)}"
-        part._serial_loop(stmt, "%first.", Value("%last.", "int64"))
+        part.serial_loop(stmt, "%first.", Value("%last.", "int64"))
         places = [f"ptr %acc.{k}" for k in range(len(accumulators))]
         self._add_part(part, name, ["i64 %first.", "i64 %last.", *_parameters(captured), *places])
         self.parts += threaded_loop(self.code, name, self.value(stmt.extent), captured, accumulators)
 
     def _section(self, stmt: ir.Section) -> None:
         """A function of its own."""
-        part = _Emitter(self.kernel, self.code.module, self.parts, self.threads)
+        part = _Emitter(self.kernel, self.code.module, self.parts, self.threads, self.polls)
         captured = capture(self, part, self.kernel, stmt.body)
-        part._block(stmt.body, "")
+        part.block(stmt.body, "")
         name = f"{self.kernel.name}.{len(self.parts)}"
         self._add_part(part, name, _parameters(captured))
         self.code.do(f"call void @{quoted(name)}({', '.join(f'{c.type.split()[0]} {c.operand}' for c in captured)})")
@@ -409,91 +346,6 @@ class _Emitter(Expressions):
         head = f"define internal void @{quoted(name)}({', '.join(parameters)}) #5"
         self.parts.append(f"{head} {{\n{part.code.text()}\n}}")
 
-    # --- lanes ----------------------------------------------------------------------------------------------
-
-    def _lanes_loop(self, stmt: ir.For) -> None:
-        code = self.code
-        extent = self.value(stmt.extent)
-        count = int(extent.text) if extent.is_constant else None
-        width = stmt.width
-        if count is not None and count < width:  # lanes that never run change nothing, so they can be left out
-            width = max(2, 1 << (count - 1).bit_length())
-        accumulators = self._accumulators(stmt, width)
-        self.lanes = Lanes(width, divergence(stmt), code.open_place(), code.position)
-        if count is not None and count <= width:
-            if count > 0:
-                self._step(stmt, "0", None if count == width else _first_lanes(count, width))
-        else:
-            self._steps(stmt, extent.text, masked=count is None or count % width != 0)
-        self.lanes = None
-        for reduction, (outer, inner) in zip(stmt.reductions, accumulators, strict=True):
-            self.variables[reduction.name] = outer
-            parts = [self.read(part).text for part in self.logs.pop(reduction.name, [inner])]
-            value = parts[0] if len(parts) == 1 else total_of_logs(self.code, parts, width)
-            total = tree(self.code, reduction, value, width)
-            before = self.read(outer).text
-            self.write(outer, combined(self.code, reduction.kind, before, total, reduction.dtype, 1))
-
-    def _accumulators(self, stmt: ir.For, width: int) -> list[tuple[Variable, Variable]]:
-        """For each reduction of a ``lanes`` loop the variable and the one that has a value for each lane."""
-        pairs = []
-        for reduction in stmt.reductions:
-            self.reductions[reduction.name] = reduction.kind
-            outer = self.variables[reduction.name]
-            inner = self.declare(reduction.name, reduction.dtype, width)
-            start = constant(neutral(reduction.kind, reduction.dtype), reduction.dtype, width)
-            self.write(inner, start)
-            if reduction.kind == "sum_of_logs":
-                self.logs[reduction.name] = self._parts_of_logs(reduction.name, width)
-            pairs.append((outer, inner))
-        return pairs
-
-    def _parts_of_logs(self, name: Name, width: int) -> list[Variable]:
-        """Product, low part and exponent of each lane."""
-        parts = [self.declare(f"{name}.{part}", "float64", width) for part in ("product", "low", "exponent")]
-        for part, start in zip(parts, (1.0, 0.0, 0.0), strict=True):
-            self.write(part, constant(start, "float64", width))
-        return parts
-
-    def _steps(self, stmt: ir.For, extent: str, masked: bool) -> None:
-        """The loop over steps of as many indices as lanes; ``masked``: the last one may be short."""
-        assert self.lanes is not None
-        code, width = self.code, self.lanes.width
-        head, body, latch, done, before = (*(code.fresh() for _ in range(4)), code.block)
-        following = f"%{code.fresh()}"
-        code.jump(head)
-        code.start(head)
-        index = code.let(f"phi i64 [ 0, %{before} ], [ {following}, %{latch} ]")
-        code.branch(code.let(f"icmp slt i64 {index}, {extent}"), body, done)
-        code.start(body)
-        mask = None
-        if masked:
-            rest = code.let(f"sub i64 {extent}, {index}")
-            self.lanes.whole = code.let(f"icmp sge i64 {rest}, {width}")
-            left = code.splat(rest, "i64", width)
-            places = ", ".join(f"i64 {lane}" for lane in range(width))
-            mask = code.let(f"icmp sgt <{width} x i64> {left}, <{places}>")
-        self._step(stmt, index, mask)
-        code.jump(latch)
-        code.start(latch)
-        code.do(f"{following} = add nuw nsw i64 {index}, {width}")
-        code.jump(head)
-        code.start(done)
-
-    def _step(self, stmt: ir.For, index: str, mask: str | None) -> None:
-        assert self.lanes is not None
-        self.lanes.mask = self.lanes.step_mask = mask
-        self.values[stmt.index] = Value(index, "int64", 1, 1)
-        self._block(stmt.body, "")
-
 
 def _parameters(captured: list[Captured]) -> list[str]:
     return [f"{c.type} {c.parameter}" for c in captured]
-
-
-def _ends_with_break(block: Block) -> bool:
-    return bool(block) and isinstance(block[-1], ir.Break)
-
-
-def _first_lanes(count: int, width: int) -> str:
-    return "<" + ", ".join(f"i1 {'true' if lane < count else 'false'}" for lane in range(width)) + ">"

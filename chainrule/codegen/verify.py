@@ -236,7 +236,8 @@ class _Checker:
                 self.block(stmt.body)
             case ir.Break():
                 inside = bool(self.loops) and (
-                    isinstance(self.loops[-1], ir.While) or self.loops[-1].kind == "serial"
+                    isinstance(self.loops[-1], ir.While)
+                    or (self.loops[-1].kind == "serial" and not self.loops[-1].descending)
                 )
                 self.require(inside, "the innermost loop is not one that Break may leave")
             case ir.Call():
@@ -278,6 +279,7 @@ class _Checker:
             power_of_two = stmt.width >= 1 and stmt.width & (stmt.width - 1) == 0
             self.require(power_of_two, f"the width {stmt.width} is not a power of two")
         self.require(stmt.kind == "serial" or not self.in_lanes(), f"a {stmt.kind} loop inside a lanes loop")
+        self.require(stmt.kind == "serial" or not stmt.descending, f"a {stmt.kind} loop that is descending")
         for reduction in stmt.reductions:
             self.reduction(reduction)
             if reduction.kind == "sum_of_logs":
@@ -309,6 +311,8 @@ class _Checker:
     def repetition(self, stmt: ir.While) -> None:
         with self.scope():
             self.loops.append(stmt)
+            if stmt.index:
+                self.bind(stmt.index, "value", "int64")
             self.statements(stmt.head)
             self.statement = stmt
             leaves = bool(stmt.head) and isinstance(stmt.head[-1], ir.Break)

@@ -181,6 +181,40 @@ def newton_of_many(a: Any) -> Any:
     return cr.vmap(lambda v: cr.while_loop(lambda s: np.abs(s * s - v) > 1e-12 * v, lambda s: 0.5 * (s + v / s), v))(a)
 
 
+def _kepler(mean: Any, e: Any) -> Any:
+    x, step = mean, 1.0
+    while np.abs(step) > 1e-12:
+        step = (x - e * np.sin(x) - mean) / (1 - e * np.cos(x))
+        x = x - step
+    return x
+
+
+_MEANS = [(RNG.uniform(0.1, 3.0, n), 0.6) for n in (0, 1, 31, 32, 33, 100)]
+
+
+@program(N_, cr.spec(), calls=lambda: _MEANS)
+def kepler_forward(means: Any, e: Any) -> Any:
+    return cr.vmap(cr.value_and_grad(_kepler, (0, 1)), in_axes=(0, None))(means, e)
+
+
+@program(N_, cr.spec(), calls=lambda: _MEANS)
+def kepler_reverse(means: Any, e: Any) -> Any:
+    return cr.vmap(cr.jacrev(_kepler, (0, 1)), in_axes=(0, None))(means, e)
+
+
+@program(N_, calls=lambda: [(RNG.uniform(0.0, 300.0, n),) for n in (1, 7, 40)])
+def many_steps_in_reverse(x: Any) -> Any:
+    """More steps than are recorded, of different numbers."""
+
+    def halved(x: Any) -> Any:
+        y, n = np.sin(x), 0.0
+        while n < x:
+            y, n = np.sin(y) + 0.1 * x, n + 1.0
+        return y
+
+    return cr.vmap(cr.jacrev(halved))(x)
+
+
 @program(cr.spec(), N_, calls=lambda: [(0.1, RNG.normal(size=n)) for n in (2, 7, 50)])
 def scanned(start: Any, x: Any) -> Any:
     return cr.scan(lambda c, v: (np.tanh(c + v), c * v), start, x)
@@ -293,7 +327,24 @@ def _wrapping() -> ByHand:
     )
 
 
-BY_HAND: dict[str, ByHand] = {made.kernel.name: made for made in (_scratch_of_lanes(), _guards(), _wrapping())}
+def _backwards() -> ByHand:
+    """A number of steps that is counted, and a loop of as many steps from the last one down."""
+    k, j, steps = (ir.Var(name, "int64") for name in ("k", "j", "steps"))
+    halve = (ir.Assign("v", op("mul", var("v"), literal(0.5))), ir.Assign("steps", iop("add", k, integer(1))))
+    again = op("add", op("mul", var("v"), literal(3.0)), ir.Cast(j, "float64"))
+    body = lanes([
+        ir.Declare("v", op("mul", literal(100.0), load("x", index()))), ir.Declare("steps", integer(0)),
+        ir.While((), predicate("gt", var("v"), literal(1.0)), halve, "k"),
+        ir.For("j", steps, "serial", (ir.Assign("v", again),), descending=True),
+        ir.Store("y", index(), var("v")),
+    ])  # fmt: skip
+    made = by_hand("backwards", [array("x"), SIZE, result("y")], [body])
+    return ByHand(made, lambda n: (RNG.normal(size=n), n, np.zeros(n)))
+
+
+BY_HAND: dict[str, ByHand] = {
+    made.kernel.name: made for made in (_scratch_of_lanes(), _guards(), _wrapping(), _backwards())
+}
 
 # --- every primitive ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -81,18 +82,20 @@ class Interpreter:
             case ir.Alloc(buffer, dtype, count):
                 fill = np.nan if dtype.startswith("float") else 77
                 self.buffers[buffer] = np.full(evaluate(count, self.sizes), fill, dtype)
-            case ir.For(index, extent, _, body, reductions, _):
+            case ir.For(index, extent, _, body, reductions, _, descending):
                 for reduction in reductions:
                     self.kinds[reduction.name] = reduction.kind
                 try:
-                    for k in range(int(self.value(extent))):
+                    steps = range(int(self.value(extent)))
+                    for k in reversed(steps) if descending else steps:
                         self.names[index] = np.int64(k)
                         self.block(body)
                 except _Leave:
                     pass
-            case ir.While(head, condition, body):
+            case ir.While(head, condition, body, index):
                 try:
-                    while True:
+                    for k in itertools.count():
+                        self.names[index] = np.int64(k)
                         self.block(head)
                         if not self.value(condition):
                             break

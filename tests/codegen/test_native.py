@@ -101,6 +101,22 @@ def test_names_of_the_process_and_given_names_are_found():
     assert real_function(module, "both")(27.0) == pytest.approx(103.0, rel=1e-15)
 
 
+@pytest.mark.parametrize("count", [1, 300, 400, 401, 1500])
+def test_code_may_call_any_number_of_outside_functions(count):
+    """The loader has to find room for their addresses within reach of the code."""
+
+    @ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
+    def add_one(x):
+        return x + 1
+
+    address = ctypes.cast(add_one, ctypes.c_void_p).value
+    native.define_symbols({f"outside_{k}": address for k in range(count)})
+    declarations = "\n".join(f"declare double @outside_{k}(double)" for k in range(count))
+    calls = "\n".join(f"  %x{k + 1} = call double @outside_{k}(double %x{k})" for k in range(count))
+    text = f"{declarations}\ndefine double @many(double %x0) {{\n{calls}\n  ret double %x{count}\n}}"
+    assert real_function(native.compile_module(text, level=1), "many")(0.0) == count
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -240,5 +240,5 @@ def test_function_shows_its_c_code() -> None:
     function = cr.grad(area)
     function(2.0)
     assert "void area(double radius, double *restrict result)" in function.source("c")
-    with pytest.raises(ValueError, match="'llvm', 'c' or 'ir'"):
+    with pytest.raises(ValueError, match="'llvm', 'c', 'numpy' or 'ir'"):
         function.source("fortran")

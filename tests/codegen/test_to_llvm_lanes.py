@@ -372,6 +372,55 @@ def test_each_lane_leaves_a_while_on_its_own(width: int) -> None:
 
 
 @BOTH
+def test_lanes_count_the_steps_of_a_while_together(width: int) -> None:
+    """Each lane fills its own memory step by step, so that lanes lie side by side; then reads it last step first."""
+    k, j, steps = (ir.Var(name, "int64") for name in ("k", "j", "steps"))
+    body: list[ir.Stmt] = [
+        ir.Alloc("w", "float64", 12),
+        ir.Declare("v", load("x", index())),
+        ir.Declare("steps", integer(0)),
+        ir.While(
+            (),
+            predicate("ge", var("v"), literal(1.0)),
+            (
+                ir.Store("w", k, var("v")),
+                ir.Assign("v", op("floor", op("div", var("v"), literal(2.0)))),
+                ir.Assign("steps", iop("add", k, integer(1))),
+            ),
+            "k",
+        ),
+        ir.Declare("back", literal(0.0)),
+        ir.For("j", steps, "serial", (
+            ir.Assign("back", op("add", op("mul", var("back"), literal(2.0)), op("mod", load("w", j), literal(2.0)))),
+        ), descending=True),
+        store(index(), var("back")),
+    ]  # fmt: skip
+    x = RNG.integers(0, 2000, 45).astype(float)
+    loop = ir.For("i", N, "lanes" if width > 1 else "serial", tuple(body), (), width)
+    made = kernel([array("x"), SIZE, result("y")], [loop], workspace=layout((loop,))[1])
+    y, scratch = np.zeros(45), np.zeros(16 * width)
+    compiled(made)(x, 45, y, scratch)
+    assert np.array_equal(y, x)  # the digits of x from the highest one down make x
+    assert "gather" not in emit(made) and "scatter" not in emit(made)
+
+
+@BOTH
+@pytest.mark.parametrize("extent", [0, 1, 5])
+def test_a_descending_loop(width: int, extent: int) -> None:
+    """Its last index comes first, also where lanes have different ones."""
+    k = ir.Var("k", "int64")
+    step = (ir.Assign("v", op("add", op("mul", var("v"), literal(10.0)), ir.Cast(k, "float64"))),)
+    for own in (integer(extent), ir.Cast(load("x", index()), "int64")):
+        body: list[ir.Stmt] = [
+            ir.Declare("v", literal(0.0)),
+            ir.For("k", own, "serial", step, descending=True),
+            store(index(), var("v")),
+        ]
+        x = RNG.integers(0, 6, 41).astype(float) if own != integer(extent) else np.full(41, extent)
+        assert np.array_equal(on_each(body, x, width), [float("0" + "543210"[6 - int(n) :]) for n in x])
+
+
+@BOTH
 def test_a_loop_that_is_the_same_for_all_lanes_stays_scalar(width: int) -> None:
     body: list[ir.Stmt] = [
         ir.Declare("k", integer(0)),

@@ -56,6 +56,10 @@ VALID: dict[str, Sequence[ir.Stmt]] = {
     "the same block twice": [
         ir.If(YES, (ir.Store("y", integer(0), ONE),), (ir.Store("y", integer(0), ONE),))
     ],
+    "a while sees its number of steps": [
+        ir.While((let(ir.Var("k", "int64")),), YES, (ir.Let("d", ir.Var("k", "int64")),), "k")
+    ],
+    "descending": [ir.For("k", N, "serial", (let(ir.Var("k", "int64")),), descending=True)],
     "a variable of the lanes": [lanes([ir.Declare("v", ONE), ir.Assign("v", ONE)])],
     "polygamma": [let(op("polygamma", integer(2), ONE))],
 }
@@ -124,6 +128,15 @@ INVALID: dict[str, tuple[Sequence[ir.Stmt], str]] = {
     "store to an argument": ([ir.Store("x", integer(0), ONE)], "'x' is read-only"),
     "store to nothing": ([ir.Store("z", integer(0), ONE)], "'z' is not a buffer"),
     "store another dtype": ([ir.Store("y", integer(0), integer(0))], "the value is float64, not int64"),
+    "number of steps after the loop": (
+        [ir.While((), YES, (), "k"), let(ir.Var("k", "int64"))],
+        "'k' is not bound here",
+    ),
+    "descending lanes": ([ir.For("k", N, "lanes", (), (), 8, descending=True)], "a lanes loop that is descending"),
+    "break out of a descending loop": (
+        [ir.For("k", N, "serial", (ir.If(YES, (ir.Break(),)),), descending=True)],
+        "not one that Break may leave",
+    ),
     "extent": ([serial(extent=ONE)], "an extent is int64"),
     "width": ([lanes([], width=12)], "12 is not a power of two"),
     "lanes in lanes": ([lanes([ir.For("k", N, "lanes", (), (), 8)])], "a lanes loop inside a lanes loop"),
