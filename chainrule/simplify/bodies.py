@@ -110,6 +110,16 @@ def cond_arguments(node: Node) -> Node | None:
     return make(Cond(branches), (node.args[0], *(operands[i] for i in kept)))
 
 
+@on(Call)
+def call_arguments(node: Node) -> Node | None:
+    op = node.op
+    assert isinstance(op, Call)
+    constants, merged, kept = _sort_out(node.args, range(len(node.args)), 0, used_inputs(op.body))
+    if op.rule != "recompute" or len(kept) == len(node.args):
+        return None
+    return make(replace(op, body=keep_inputs(op.body, constants, merged, kept)), tuple(node.args[i] for i in kept))
+
+
 def _sort_out(
     args: Sequence[Node], removable: Sequence[int], first: int, used: set[int]
 ) -> tuple[dict[int, Node], dict[int, int], list[int]]:
@@ -309,7 +319,8 @@ def _ends(op: Any) -> bool:
 
 
 BODIES: Final = Table([
-    known_branch, few_trips, constant_carry, equal_results, loop_arguments, cond_arguments, invariants,
+    known_branch, few_trips, constant_carry, equal_results, loop_arguments, cond_arguments, call_arguments,
+    invariants,
 ])  # fmt: skip
 
 
@@ -338,6 +349,9 @@ def prune(graph: Graph) -> Graph:
             case Cond():
                 branch, places[node] = _pruned_cond(op, used.get(node, set()))
                 return make(branch, args)
+            case Call(body, "recompute"):
+                call, places[node] = _pruned_call(op, used.get(node, set()))
+                return make(call, args)
             case Call(body, key):
                 return make(Call(prune(body), key), args)
             case _:
@@ -384,6 +398,12 @@ def _live_carries(op: Loop, used: set[int], offset: int) -> list[int]:
                 live.add(k)
                 stack.append(op.body.outputs[k])
     return sorted(live)
+
+
+def _pruned_call(op: Call, used: set[int]) -> tuple[Call, dict[int, int]]:
+    kept = sorted(used)
+    body = prune(op.body.replace([op.body.outputs[i] for i in kept]))
+    return replace(op, body=body), {old: i for i, old in enumerate(kept)}
 
 
 def _pruned_cond(op: Cond, used: set[int]) -> tuple[Cond, dict[int, int]]:

@@ -105,6 +105,8 @@ class Elements:
     def supports(self, node: Node) -> bool:
         """Whether ``elements`` can give the elements of a node, from those of its arguments."""
         sides, op = self.sides, node.op
+        if type(op) is Scalar and not node.type.shape:  # most nodes are
+            return False
         if not isinstance(node.type, Type) or not all(isinstance(a.type, Type) for a in node.args):
             return False
         limit = MOST_VIEWED if type(op) in VIEWS else MOST

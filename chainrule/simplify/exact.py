@@ -35,7 +35,7 @@ from chainrule.graph.op import (
 
 from .bodies import BODIES
 from .known import uniform
-from .pattern import Constant, P, Wild, on, rule
+from .pattern import CONSTANTS, REPEATED, Constant, P, Wild, on, rule
 from .rewrite import Table
 from .views import VIEWS
 
@@ -149,7 +149,7 @@ CHOICE: Final = Table([
 _SMALL: Final = 64  # elements of a constant that folding may make
 
 
-@on(Scalar)
+@on(Scalar, worth=lambda keys: all(key in CONSTANTS for key in keys))
 def constant_scalar(node: Node) -> Node | None:
     for a in node.args:
         if type(a.op) is not Const:
@@ -171,11 +171,7 @@ def constant_array(node: Node) -> Node | None:
 def folded(node: Node) -> Node | None:
     """The constant that an op of constants is, if it is small."""
     count = dims.product(node.shape)
-    if (
-        not isinstance(count, int)
-        or count > _SMALL
-        or any(isinstance(d, dims.Size) for d in _dimensions(node))
-    ):
+    if not isinstance(count, int) or count > _SMALL or any(isinstance(d, dims.Size) for d in _dimensions(node)):
         return None
     (value,) = evaluate(Graph((), (node,)), ())
     return constant(value, node.dtype)
@@ -221,7 +217,7 @@ def stop_of_stop(node: Node) -> Node | None:
     return inner if type(inner.op) in (Stop, Const) or inner.dtype.kind in "bi" else None
 
 
-@on(Scalar)
+@on(Scalar, worth=lambda keys: REPEATED in keys)
 def scalar_of_broadcasts(node: Node) -> Node | None:
     """Elementwise on repeated values is the repeat of the elementwise.
 
@@ -246,7 +242,7 @@ def scalar_of_broadcasts(node: Node) -> Node | None:
     return make(node.op, plain) if plain != args else None
 
 
-CONSTANTS: Final = Table([constant_scalar, constant_array, cast_of_cast, stop_of_stop, scalar_of_broadcasts])
+FOLDING: Final = Table([constant_scalar, constant_array, cast_of_cast, stop_of_stop, scalar_of_broadcasts])
 
-EXACT: Final = CONSTANTS + ARITHMETIC + CHOICE + VIEWS + BODIES
+EXACT: Final = FOLDING + ARITHMETIC + CHOICE + VIEWS + BODIES
 """All rules that keep every float."""

@@ -8,19 +8,20 @@
 A pattern matches a node of scalar primitives. A wildcard that occurs twice has to meet the same
 node, commutative primitives match in both orders, a number matches a scalar constant of that value
 (0.0 and −0.0 differ). Patterns are compiled to closures once; a rule is offered only to nodes whose
-first two arguments have the ops it wants.
+arguments have the ops it wants.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import product
 from typing import Any, Final, final
 
 from chainrule.graph.express import apply, cast, spread
 from chainrule.graph.node import Node, const_value, constant
-from chainrule.graph.op import Const, Scalar
+from chainrule.graph.op import Broadcast, Const, Scalar
 from chainrule.graph.operators import Operators
 from chainrule.graph.scalar import PRIMITIVES
 
@@ -29,8 +30,13 @@ Environment = list[Any]  # the nodes that the wildcards of a rule met, by number
 Matcher = Callable[[Node, Environment], bool]
 Builder = Callable[[Environment], Any]
 
-ANY: Final = ""  # the key of an argument of which nothing is asked
-CONSTANT: Final = "#"
+# The keys of arguments that are no primitives, see `argument_key`.
+ANY: Final = ""
+CONSTANT: Final = "#"  # a scalar constant
+NUMBER: Final = "#1"  # a scalar constant that some rule names
+ARRAY: Final = "[]"  # a constant array
+REPEATED: Final = "…"  # a broadcast
+CONSTANTS: Final = (CONSTANT, NUMBER, ARRAY)
 
 
 class Pattern(Operators):
@@ -111,23 +117,40 @@ def wildcards(pattern: Any) -> Iterator[str]:
 class Rule:
     """A rewrite of nodes, as the driver wants it.
 
-    ``root``: the name of a primitive, or an op family. ``variants``: for each way to match, what
-    its first two arguments have to be (`argument_key`, or `ANY`) and a function node → its
-    replacement, or None.
+    ``root``: the name of a primitive, or an op family. ``left``: the pattern, if it is one; ``kinds``: of element type
+    (of the last argument) that it holds for. Patterns are compiled when the rule is first used.
     """
 
-    __slots__ = ("kinds", "left", "name", "root", "variants")
+    def __init__(
+        self,
+        root: str | type,
+        title: Callable[[], str],
+        compiled: Callable[[], Iterable[Variant]],
+        left: Applied | None = None,
+        kinds: str = "bifc",
+    ) -> None:
+        self.root, self.left, self.kinds = root, left, kinds
+        self._title, self._compiled = title, compiled
 
-    def __init__(self, name: str, root: str | type, variants: Sequence[tuple[str, str, Rewrite]]) -> None:
-        self.name, self.root, self.variants = name, root, tuple(variants)
-        self.left: Applied | None = None  # the pattern, if it is one, and the kinds of element type it holds for
-        self.kinds = ""
+    @cached_property
+    def name(self) -> str:
+        """The identity that it states."""
+        return self._title()
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """For each way to match, whether it is worth a try on a primitive whose arguments have these keys (see
+        `argument_key`), and a function node → its replacement, or None.
+        """
+        return tuple(self._compiled())
 
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
 
 
+Worth = Callable[[Sequence[str]], bool]
 Rewrite = Callable[[Node], Any]  # a Node, a tuple of them for a node with several results, None where it does not apply
+Variant = tuple[Worth, Rewrite]
 
 
 def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on: str = "f") -> Rule:
@@ -138,26 +161,31 @@ def rule(left: Pattern, right: Any, where: Callable[..., bool] | None = None, on
     the last argument) it holds for.
     """
     assert isinstance(left, Applied), left
-    names = list(dict.fromkeys(wildcards(left)))
-    number = {name: i for i, name in enumerate(names)}
-    build = _builder(right, number) if isinstance(right, (Pattern, bool, int, float)) else _from_function(right, names)
-    shown = str(right) if isinstance(right, (Pattern, bool, int, float)) else right.__name__
-    variants = []
-    for arrangement in _arrangements(left):
-        keys = [*map(_pattern_key, arrangement.args), ANY][:2]
-        match = _arguments_matcher(arrangement.args, number, set())
-        variants.append((keys[0], keys[1], _rewrite(match, build, names, where, on)))
-    made = Rule(f"{left} → {shown}", left.name, variants)
-    made.left, made.kinds = left, on
-    return made
+    plain = isinstance(right, (Pattern, bool, int, float))
+
+    def title() -> str:
+        return f"{left} → {right if plain else right.__name__}"
+
+    def compiled() -> Iterator[Variant]:
+        names = list(dict.fromkeys(wildcards(left)))
+        number = {name: i for i, name in enumerate(names)}
+        build = _builder(right, number) if plain else _from_function(right, names)
+        for arrangement in _arrangements(left):
+            match = _arguments_matcher(arrangement.args, number, set())
+            yield _worth(arrangement), _rewrite(match, build, names, where, on)
+
+    return Rule(left.name, title, compiled, left, on)
 
 
-def on(*roots: str | type, name: str = "") -> Callable[[Rewrite], list[Rule]]:
-    """Decorates a function node → replacement, or None: a rule no pattern states, for ops of these kinds."""
+def on(*roots: str | type, name: str = "", worth: Worth = lambda keys: True) -> Callable[[Rewrite], list[Rule]]:
+    """Decorates a function node → replacement, or None: a rule no pattern states, for ops of these kinds.
+
+    ``worth``: whether it is to be tried on a primitive whose arguments have these keys.
+    """
 
     def make(function: Rewrite) -> list[Rule]:
         title = name or function.__name__.strip("_").replace("_", " ")
-        return [Rule(title, root, [(ANY, ANY, function)]) for root in roots]
+        return [Rule(root, lambda: title, lambda: [(worth, function)]) for root in roots]
 
     return make
 
@@ -173,8 +201,10 @@ def _rewrite(
         env: Environment = [None] * size
         if not match(node, env):
             return None
-        if real and any(n is not None and n.dtype.kind == "c" for n in env):
-            return None  # within |z|, say, which is real itself
+        if real:
+            for n in env:
+                if n is not None and n.type.dtype.kind == "c":
+                    return None  # within |z|, say, which is real itself
         if where is not None and not where(**dict(zip(names, env, strict=True))):
             return None
         return fitted(build(env), node)
@@ -195,18 +225,41 @@ def fitted(found: Any, node: Node) -> Node | None:
 # --- compilation --------------------------------------------------------------------------------------------
 
 
+_named: Final[set[Number]] = set()  # the numbers that rules name
+
+
 def argument_key(node: Node) -> str:
-    """What the index looks at: the primitive of a node, or that it is a scalar constant."""
+    """What the index looks at: the primitive of a node, or what kind of constant or broadcast it is."""
     op = node.op
-    if type(op) is Scalar:
-        return op.name
-    return CONSTANT if type(op) is Const and not op.type.shape else ANY
+    kind = type(op)
+    if kind is Scalar:
+        return op.name  # type: ignore[union-attr]
+    if kind is Const:
+        if op.type.shape:  # type: ignore[union-attr]
+            return ARRAY
+        return NUMBER if const_value(node) in _named else CONSTANT
+    return REPEATED if kind is Broadcast else ANY
 
 
-def _pattern_key(pattern: Any) -> str:
+def _worth(pattern: Applied) -> Worth:
+    """Whether the arguments of a node may be those of the pattern."""
+    wants = [_want(a) for a in pattern.args]
+
+    def worth(keys: Sequence[str]) -> bool:
+        return all(
+            want in (ANY, key) or (want == CONSTANT and key == NUMBER) for want, key in zip(wants, keys, strict=True)
+        )
+
+    return worth
+
+
+def _want(pattern: Any) -> str:
     if isinstance(pattern, Applied):
         return pattern.name
-    return ANY if type(pattern) is Wild else CONSTANT
+    if isinstance(pattern, Wild):
+        return CONSTANT if type(pattern) is Constant else ANY
+    _named.add(pattern)
+    return NUMBER
 
 
 def _arrangements(pattern: Applied) -> list[Applied]:
@@ -264,14 +317,24 @@ def _number_matcher(number: Number) -> Matcher:
 
 
 def _arguments_matcher(patterns: Sequence[Any], number: dict[str, int], bound: set[str]) -> Matcher:
+    free = [type(p) is Wild and p.name not in bound for p in patterns]
     matchers = [_matcher(p, number, bound) for p in patterns]
     if len(matchers) == 1:
         (only,) = matchers
         return lambda node, env: only(node.args[0], env)
-    if len(matchers) == 2:
-        first, second = matchers
+    if len(matchers) > 2:
+        return lambda node, env: all(m(a, env) for m, a in zip(matchers, node.args, strict=True))
+    first, second = matchers
+    if not free[0]:
         return lambda node, env: first(node.args[0], env) and second(node.args[1], env)
-    return lambda node, env: all(m(a, env) for m, a in zip(matchers, node.args, strict=True))
+    i = number[patterns[0].name]
+
+    def match(node: Node, env: Environment) -> bool:
+        args = node.args
+        env[i] = args[0]
+        return second(args[1], env)
+
+    return match
 
 
 def _builder(pattern: Any, number: dict[str, int]) -> Builder:
@@ -281,6 +344,9 @@ def _builder(pattern: Any, number: dict[str, int]) -> Builder:
     if not isinstance(pattern, Applied):
         return lambda env: pattern
     name, builders = pattern.name, [_builder(a, number) for a in pattern.args]
+    if len(builders) == 2:
+        first, second = builders
+        return lambda env: apply(name, first(env), second(env))
     return lambda env: apply(name, *[b(env) for b in builders])
 
 

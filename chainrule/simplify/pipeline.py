@@ -10,10 +10,13 @@ from chainrule.graph.node import Graph
 from .bodies import prune
 from .exact import EXACT
 from .horner import horner
+from .inline import inline_rules
+from .logarithms import logarithms
 from .normal import cheaper, normal_form
 from .real import REAL, ROOTS, share_reciprocals
 from .rewrite import Driver, Table
 from .scalarize import scalarize
+from .shared import shared_loops
 from .stable import STABLE
 
 Level = Literal["fast", "smooth", "full"]
@@ -46,12 +49,28 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     """
     if level not in _TABLES:
         raise ValueError(f"the levels of simplification are {', '.join(_TABLES)}, not {level!r}")
+    if level == "full":  # a rule is for derivatives, and those are taken by now
+        graph = inline_rules(graph)
     driver = Driver(_TABLES[level])
     if len(graph) > LARGE:
         return prune(driver.graph(graph))
-    if level != "full":
-        return _settled(graph, driver, _unchanged)
-    graph = _settled(graph, driver, _taken_apart)
+    share = _taken_apart if level == "full" else _unchanged
+    graph = _settled(graph, driver, share)
+    if level == "fast":
+        return graph
+    conditional = logarithms(graph)
+    if conditional != graph:
+        graph = _settled(conditional, driver, share)
+    return _in_normal_form(graph, driver) if level == "full" else graph
+
+
+def simplify_version(graph: Graph) -> Graph:
+    """A version of a program, in which a condition is decided: fully simplified, with no new conditions."""
+    driver = Driver(FULL)
+    return _in_normal_form(_settled(graph, driver, _taken_apart), driver)
+
+
+def _in_normal_form(graph: Graph, driver: Driver) -> Graph:
     for _ in range(_ROUNDS):
         normal = horner(normal_form(graph))
         if normal == graph:
@@ -75,8 +94,8 @@ def _settled(graph: Graph, driver: Driver, share: Callable[[Graph], Graph]) -> G
 
 
 def _taken_apart(graph: Graph) -> Graph:
-    """Small arrays as scalars, and common divisors shared."""
-    return share_reciprocals(scalarize(graph))
+    """Small arrays as scalars, and common loops and divisors shared."""
+    return share_reciprocals(scalarize(shared_loops(graph)))
 
 
 def _unchanged(graph: Graph) -> Graph:

@@ -33,6 +33,7 @@ class Writer:
             for atom, _ in divisor:
                 self.divisors.setdefault(atom, []).append(divisor)
         self.products: dict[Factors, Symbols] = {}
+        self.monomials: dict[Factors, set[Monomial]] = {}  # product of arrays → the monomials with it
         self.quotients: dict[Factors, int] = {}  # product → the reciprocal in it that is used nowhere else
         self.reciprocals: dict[Factors, int] = {}  # divisor → its symbol
         self.parts: list[Any] = [None] * len(atoms.all)  # symbol → divisor, or pair; None for atoms
@@ -76,6 +77,7 @@ class Writer:
 
     def _collect(self, m: Monomial) -> None:
         coefficient, arrays = self.atoms.split(m)
+        self.monomials.setdefault(arrays, set()).add(m)
         for factors in (coefficient.factors, arrays):
             if factors and factors not in self.products:
                 self._resolve(factors)
@@ -220,9 +222,12 @@ class Writer:
         return node if number == 1 else -node if number == -1 else number * node
 
     def _quotient(self, coefficient: Node | None, factors: Factors, dtype: Any) -> Node:
-        above = self._product(factors)
-        if coefficient is not None:
-            above = coefficient if above is None else coefficient * above
+        if coefficient is not None and self._may_leave_range(factors):
+            above = self._multiplied(coefficient, factors)
+        else:
+            above = self._product(factors)
+            if coefficient is not None:
+                above = coefficient if above is None else coefficient * above
         divisor = self.quotients.get(factors)
         if divisor is None:
             assert above is not None
@@ -235,13 +240,26 @@ class Writer:
         """The product of the symbols of ``factors``, without what it is divided by at last; None for 1."""
         if factors in self._products:
             return self._products[factors]
-        found: Node | None = None
+        found = self._products[factors] = self._multiplied(None, factors)
+        return found
+
+    def _multiplied(self, found: Node | None, factors: Factors) -> Node | None:
         for symbol, power in sorted(self.products[factors].items()):
             node = self._of_symbol(symbol)
             for _ in range(power):
                 found = node if found is None else found * node
-        self._products[factors] = found
         return found
+
+    def _may_leave_range(self, factors: Factors) -> bool:
+        """Whether it has a power of a reciprocal that one monomial wants: c/x/x stays finite where 1/x² does not."""
+        powers = self.products[factors]
+        alone = len(self.monomials.get(factors, ())) < 2
+        return alone and any(n > 1 and isinstance(self._parts_of(s), tuple) for s, n in powers.items())
+
+    def _parts_of(self, symbol: int) -> Any:
+        """The first factor of a divisor, which is a pair; that of a product is a symbol."""
+        parts = self.parts[symbol]
+        return None if parts is None else parts[0]
 
     def _of_symbol(self, symbol: int) -> Node:
         """The node of a symbol. Recursion over the few factors of one product only."""

@@ -15,7 +15,6 @@ of zero. Left out on purpose:
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -26,12 +25,13 @@ from chainrule.graph.express import broadcast, cast, reduce, reshape
 from chainrule.graph.node import Graph, Node, const_value, constant, make, rebuild, scalar
 from chainrule.graph.op import Broadcast, Const, Reduce, Reshape, Scalar, Scatter, SizeOf, Transpose
 
-from .known import is_nonnegative, is_zeros, uniform
-from .pattern import Constant, P, Rule, Wild, fitted, on, rule
+from .known import is_nonnegative, is_zeros, scalar_name, uniform
+from .pattern import CONSTANTS, REPEATED, Constant, P, Rule, Wild, fitted, on, rule
 from .rewrite import Table
 
 x, y, z = Wild("x"), Wild("y"), Wild("z")
 c, d = Constant("c"), Constant("d")
+_MOST_FACTORS: Final = 8  # of a product that is looked into
 
 
 def _number(node: Node) -> float:
@@ -62,8 +62,15 @@ def same_rank(x: Node, y: Node) -> bool:
     return len(x.shape) == len(y.shape)
 
 
+def keeps_range(x: Node, y: Node) -> bool:
+    """Whether x·y is no square of a reciprocal, which may overflow where c/x/x does not, and x no constant."""
+    return type(x.op) is not Const and not (x is y and scalar_name(x) == "div")
+
+
 def exact_sum(c: Node, d: Node, **_: Any) -> bool:
     """Whether c + d is exact, and no cancellation."""
+    from fractions import Fraction
+
     a, b = _number(c), _number(d)
     return a * b > 0 and math.isfinite(a + b) and Fraction(a) + Fraction(b) == Fraction(_number(c + d))
 
@@ -112,7 +119,7 @@ COEFFICIENTS: Final = Table([
     rule((x / c) / d, x / (c * d), where=safe_product),
     rule(c * (x / d), (c / d) * x, where=safe_ratio),
     rule(c / (x / d), (c * d) / x, where=safe_product),
-    rule((x * (c * y)), c * (x * y), where=lambda x, c, y: type(x.op) is not Const and same_rank(x, y)),
+    rule((x * (c * y)), c * (x * y), where=lambda x, c, y: keeps_range(x, y) and same_rank(x, y)),
     rule((c * x) / y, c * (x / y), where=lambda c, x, y: type(y.op) is not Const and same_rank(x, y)),
     rule(c + (d + x), (c + d) + x, where=exact_sum),
     rule(c - (d + x), (c - d) - x, where=exact_difference),
@@ -188,7 +195,7 @@ POWERS: Final = Table([
 
 @on(Reduce)
 def coefficients_leave_sums(node: Node) -> Node | None:
-    """Σ c·x = c·Σ x, Σ x/c = (Σ x)/c and Σ −x = −Σ x, for c of rank 0."""
+    """Σ c·x = c·Σ x, Σ x/c = (Σ x)/c and Σ −x = −Σ x, for c that is the same along the summed axes."""
     (term,) = node.args
     op = node.op
     assert isinstance(op, Reduce)
@@ -202,7 +209,33 @@ def coefficients_leave_sums(node: Node) -> Node | None:
         return coefficient * make(op, (array,))
     if name == "div" and args[0].shape and not args[1].shape:
         return make(op, args[:1]) / args[1]
+    if name == "mul" and node.shape:
+        return _coefficients_of_rows(node, op)
     return None
+
+
+def _coefficients_of_rows(node: Node, op: Reduce) -> Node | None:
+    """Σⱼ cᵢ·xᵢⱼ = cᵢ·Σⱼ xᵢⱼ, wherever in the product the cᵢ stand."""
+    (term,) = node.args
+    place = {axis: i for i, axis in enumerate([a for a in range(len(term.shape)) if a not in op.axes])}
+    outside: Node | None = None
+    inside: Node | None = None
+    stack = [term]
+    for _ in range(2 * _MOST_FACTORS):
+        if not stack:
+            break
+        factor = stack.pop()
+        view = factor.op
+        if type(view) is Broadcast and view.axes and all(a in place for a in view.axes):
+            own = broadcast(factor.args[0], node.shape, tuple(place[a] for a in view.axes))
+            outside = own if outside is None else outside * own
+        elif factor.op == Scalar("mul") and all(a.shape for a in factor.args):
+            stack += [factor.args[1], factor.args[0]]
+        else:
+            inside = factor if inside is None else inside * factor
+    if stack or outside is None or inside is None or inside.shape != term.shape:
+        return None
+    return outside * make(op, (inside,))
 
 
 @on(Reduce)
@@ -256,7 +289,7 @@ def scatter_of_zeros(node: Node) -> Node | None:
     return node.args[0] if node.op.kind == "add" and is_zeros(node.args[1]) else None
 
 
-@on("add", "sub")
+@on("add", "sub", worth=lambda keys: any(key in (*CONSTANTS, REPEATED) for key in keys))
 def structural_zeros(node: Node) -> Node | None:
     """x + 0 for arrays of zeros."""
     a, b = node.args
@@ -269,12 +302,17 @@ def structural_zeros(node: Node) -> Node | None:
 
 @on("div")
 def division_by_a_parameter(node: Node) -> Node | None:
-    """An array divided by a scalar: one division, and products."""
+    """An array divided by a scalar, or its rows each by a number: one division, and products."""
     a, b = node.args
     divisor = b if not b.shape else uniform(b)
-    if not a.shape or divisor is None or node.dtype.kind not in "fc":
+    if not a.shape or node.dtype.kind not in "fc":
         return None
-    return fitted(a * (1 / divisor), node)
+    if divisor is not None:
+        return fitted(a * (1 / divisor), node)
+    view = b.op
+    if type(view) is Broadcast and len(node.shape) - 1 not in view.axes and node.shape[-1] != 1:
+        return a * broadcast(1 / b.args[0], node.shape, view.axes)
+    return None
 
 
 SUMS: Final = Table([

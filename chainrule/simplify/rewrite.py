@@ -15,8 +15,10 @@ from typing import Final, final
 from chainrule.graph.node import Graph, Node, make
 from chainrule.graph.op import Call, Cond, Loop, Project, Scalar
 
-from .pattern import ANY, Rewrite, Rule, argument_key
+from .pattern import Rewrite, Rule, Worth, argument_key
 
+_STRUCTURED: Final = (Loop, Cond, Call)
+_EVERY: Final = "*"  # in place of a primitive's name: all of them
 FUEL: Final = 40  # rewrites per node of the graph, after which what there is stands
 
 
@@ -24,22 +26,31 @@ FUEL: Final = 40  # rewrites per node of the graph, after which what there is st
 class Table:
     """Rules in order of preference, indexed by what they want to see. Tables are added with ``+``."""
 
-    __slots__ = ("_chosen", "_families", "_named", "rules")
+    __slots__ = ("_chosen", "_families", "_is_indexed", "_named", "rules")
 
     def __init__(self, rules: Iterable[Rule | Sequence[Rule]]) -> None:
         flat: list[Rule] = []
         for entry in rules:
             flat.extend([entry] if isinstance(entry, Rule) else entry)
         self.rules = tuple(flat)
-        self._named: dict[str, list[tuple[str, str, Rewrite]]] = {}
+        self._named: dict[str, list[tuple[Worth, str, Rewrite]]] = {}
         self._families: dict[type, list[Rewrite]] = {}
-        self._chosen: dict[tuple[str, str, str], tuple[Rewrite, ...]] = {}
+        self._chosen: dict[tuple[str, ...], tuple[Rewrite, ...]] = {}
+        self._is_indexed = False
+
+    def _index(self) -> None:
+        """Compiles the rules: before the first argument is looked at, for the rules say which numbers they name."""
+        named: dict[str, list[tuple[Worth, str, Rewrite]]] = {}
+        families: dict[type, list[Rewrite]] = {}
         for r in self.rules:
-            for first, second, rewrite in r.variants:
+            for worth, rewrite in r.variants:
                 if isinstance(r.root, str):
-                    self._named.setdefault(r.root, []).append((first, second, rewrite))
+                    named.setdefault(r.root, []).append((worth, r.kinds, rewrite))
+                elif r.root is Scalar:
+                    named.setdefault(_EVERY, []).append((worth, r.kinds, rewrite))
                 else:
-                    self._families.setdefault(r.root, []).append(rewrite)
+                    families.setdefault(r.root, []).append(rewrite)
+        self._named, self._families, self._is_indexed = named, families, True
 
     def __add__(self, other: Table) -> Table:
         return Table((*self.rules, *other.rules))
@@ -52,19 +63,30 @@ class Table:
 
     def candidates(self, node: Node) -> Sequence[Rewrite]:
         """The rules worth trying on a node, those of its family first."""
-        op = node.op
+        if not self._is_indexed:
+            self._index()
+        op, args = node.op, node.args
         if type(op) is not Scalar:
             return self._families.get(type(op), ())
-        args = node.args
-        key = (op.name, argument_key(args[0]), argument_key(args[1]) if len(args) > 1 else ANY)
+        key: tuple[str, ...]
+        if len(args) == 2:  # in plain words what the other case says: nodes come by the hundred thousand
+            one, two = args[0].op, args[1].op
+            first = one.name if type(one) is Scalar else argument_key(args[0])
+            second = two.name if type(two) is Scalar else argument_key(args[1])
+            key = (op.name, args[1].type.dtype.kind, first, second)
+        else:
+            key = (op.name, args[-1].type.dtype.kind, *[argument_key(a) for a in args])
         found = self._chosen.get(key)
-        if found is None:
-            named = [
-                rewrite
-                for first, second, rewrite in self._named.get(op.name, ())
-                if first in (ANY, key[1]) and second in (ANY, key[2])
-            ]
-            found = self._chosen[key] = (*self._families.get(Scalar, ()), *named)
+        return self._choose(key) if found is None else found
+
+    def _choose(self, key: tuple[str, ...]) -> tuple[Rewrite, ...]:
+        """The rules for a primitive, a kind of element type and keys of arguments."""
+        name, kind, *arguments = key
+        found = self._chosen[key] = tuple(
+            rewrite
+            for worth, kinds, rewrite in (*self._named.get(_EVERY, ()), *self._named.get(name, ()))
+            if kind in kinds and worth(arguments)
+        )
         return found
 
 
@@ -96,7 +118,7 @@ class Driver:
         found = self.graphs.get(graph)
         if found is None:
             normal = self.normal
-            _Normaliser(self, FUEL * len(graph) + 1000).run(graph.outputs)
+            _Normaliser(self, FUEL * len(graph) + 1000).run(graph.nodes)
             outputs = [normal[o] for o in graph.outputs]
             provenance = dict(graph.provenance)
             for node, where in graph.provenance.items():
@@ -118,47 +140,56 @@ class _Normaliser:
         # node → (it with normal arguments, its replacement, for whose normal form it waits)
         self.waiting: dict[Node, tuple[Node, Node]] = {}
 
-    def run(self, outputs: Sequence[Node]) -> None:
+    def run(self, nodes: Sequence[Node]) -> None:
+        """Finds the normal forms of nodes that come arguments first."""
         normal = self.normal
+        stack: list[Node] = []
         steps = 0
-        for root in outputs:
-            stack = [root]
+        for given in nodes:
+            if given in normal:
+                continue
+            stack.append(given)
             while stack:
                 node = stack[-1]
                 if node in normal:
                     stack.pop()
                     continue
                 steps += 1
-                pending = [a for a in node.args if a not in normal]
-                if pending:
-                    pending.reverse()
-                    stack.extend(pending)
-                elif self.settle(node, stack):
+                if node is not given:  # a replacement
+                    height = len(stack)
+                    for a in node.args[::-1]:
+                        if a not in normal:
+                            stack.append(a)
+                    if len(stack) > height:
+                        continue
+                if self.settle(node, stack):
                     stack.pop()
         self.driver.steps += steps
 
     def settle(self, node: Node, stack: list[Node]) -> bool:
         """Finds the normal form of a node whose arguments have theirs, or pushes what it waits for."""
         normal, waiting = self.normal, self.waiting
-        rebuilt, target = waiting.get(node, (node, None))
-        if target is None:
-            args = tuple([normal[a] for a in node.args])
+        if node in waiting:
+            rebuilt, target = waiting[node]
+        else:
+            rebuilt = node
+            args = tuple(map(normal.__getitem__, node.args))
             if args != node.args:
                 rebuilt = make(node.op, args)
                 if rebuilt in normal:
                     normal[node] = normal[rebuilt]
                     return True
-            if rebuilt not in waiting:
+            if rebuilt in waiting:  # the rules run in a circle
+                target = rebuilt
+            else:
                 target = self.rewritten(rebuilt)
                 if target is not rebuilt and target not in waiting:
                     waiting[node] = waiting[rebuilt] = rebuilt, target
                     if target not in normal:
                         stack.append(target)
                         return False
-        if target in normal:
-            normal[node] = normal[rebuilt] = normal[target]
-        else:  # no rule applies, or the rules run in a circle
-            normal[node] = normal[rebuilt] = rebuilt
+        # no rule applies, or the rules run in a circle: what there is stands
+        normal[node] = normal[rebuilt] = normal.get(target, rebuilt)
         return True
 
     def rewritten(self, node: Node) -> Node:
@@ -168,7 +199,7 @@ class _Normaliser:
             return self.driver.expanded[node.args[0]][op.index]
         if self.fuel <= 0:
             return node
-        if type(op) is not Scalar:
+        if type(op) in _STRUCTURED:
             bodies = self.with_normal_bodies(node)
             if bodies is not node:
                 return bodies
@@ -180,7 +211,7 @@ class _Normaliser:
             if isinstance(found, tuple):
                 self.driver.expanded[node] = found
                 return node
-            assert found.type == node.type, (node, found)
+            assert found.type is node.type or found.type == node.type, (node, found)
             replaced: Node = found
             return replaced
         return node
@@ -190,9 +221,7 @@ class _Normaliser:
         op, graph = node.op, self.driver.graph
         match op:
             case Loop(body=body, predicate=predicate):
-                new: Loop | Cond | Call = replace(
-                    op, body=graph(body), predicate=predicate and graph(predicate)
-                )
+                new: Loop | Cond | Call = replace(op, body=graph(body), predicate=predicate and graph(predicate))
             case Cond(branches):
                 new = Cond(tuple(graph(b) for b in branches))
             case Call(body, key):

@@ -127,10 +127,10 @@ class _Run:
 
     def rebuilt(self, node: Node) -> Node:
         """A node that is not taken apart."""
-        args = tuple([self.whole(a) for a in node.args])
+        args = tuple(map(self.whole, node.args))
         op = node.op
         match op:
-            case Scalar(name) if any(is_zero(a) for a in args):
+            case Scalar(name) if any(map(is_zero, args)):
                 found = self.elements.arithmetic.scalar(name, args)
                 return found if found.type == node.type else make(op, args)
             case Loop():

@@ -187,8 +187,11 @@ class Arithmetic:
 
 def is_zero(node: Node) -> bool:
     """Whether all elements are zeros of either sign."""
-    op = (node.args[0] if type(node.op) is Broadcast else node).op
-    return type(op) is Const and not op.value.any()
+    source = node.args[0] if type(node.op) is Broadcast else node
+    op = source.op
+    if type(op) is not Const:
+        return False
+    return not op.value.any() if op.type.shape else not const_value(source)
 
 
 def _as_scalars(name: str, a: Node, b: Node) -> Node:

@@ -60,7 +60,7 @@ def instances(rule, kind, shape=(COUNT,), inside=None):
         nodes = {n: inside[n](x) if inside and n in inside else x for n, x in inputs.items()}
         nodes |= {n: constant(v, DTYPES[kinds[n][0]]) for n, v in zip(fixed, values, strict=True)}
         left = instantiate(rule.left, nodes, kind)
-        right = next((r for r in (variant[2](left) for variant in rule.variants) if r is not None), None)
+        right = next((r for r in (variant[1](left) for variant in rule.variants) if r is not None), None)
         if right is not None:
             yield Graph(types, [left], wilds), Graph(types, [right], wilds)
 

@@ -191,6 +191,55 @@ def test_coefficients_leave_sums_and_merge():
     assert count == Counter({"exp": 1, "sum": 1})
 
 
+def rows(m, s, x):
+    """χ² of each row of x, about its own mean and in units of its own width."""
+    return np.sum(((x - m[:, None]) / s[:, None]) ** 2 / 2, axis=1) + x.shape[1] * np.log(s)
+
+
+@pytest.mark.parametrize("view", [lambda v: v[:, None], lambda v: np.expand_dims(v, 1), lambda v: np.stack([v]).T])
+def test_coefficients_of_rows_leave_sums(view):
+    """Numbers of rank 1 are invariant in the loop over rank 2, however they came to rank 2."""
+    def program(m, s, x):
+        return np.sum(((x - view(m)) / view(s)) ** 2 / 2, axis=1)
+
+    graph = traced_rows(program)
+    count = Counter(n.op.name for n in graph.nodes if isinstance(n.op, Scalar) and len(n.shape) == 2)
+    assert count == Counter(sub=1, mul=1)
+
+
+def traced_rows(program):
+    return simplify(cr.trace(program, cr.spec(30), cr.spec(30), cr.spec(30, 50)))
+
+
+def test_gradients_of_rows():
+    rng = np.random.default_rng(4)
+    args = [rng.normal(size=30), rng.uniform(0.5, 2, 30), 1e3 + rng.normal(size=(30, 50))]
+    graph = traced_rows(cr.grad(lambda m, s, x: np.sum(rows(m, s, x)), argnums=(0, 1)))
+    count = Counter(n.op.name for n in graph.nodes if isinstance(n.op, Scalar) and len(n.shape) == 2)
+    assert count == Counter(sub=1, mul=1)
+    m, s, x = args
+    away = x - m[:, None]
+    expected = [-away.sum(1) / s**2, 50 / s - (away**2).sum(1) / s**3]
+    for found, wanted in zip(evaluate(graph, args), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)
+    np.testing.assert_allclose(cr.jit(rows)(*args), rows(*args), rtol=1e-13)
+
+
+def test_coefficients_of_columns_and_of_sums_over_some_axes():
+    rng = np.random.default_rng(4)
+    a, b, x = rng.normal(size=4), rng.normal(size=(4, 6)), rng.normal(size=(4, 5, 6))
+    programs = [
+        lambda a, b, x: np.sum(a[:, None, None] * np.sin(x) * b[:, None, :], axis=1),
+        lambda a, b, x: np.sum(a[:, None, None] * np.sin(x) * b[:, None, :], axis=(1, 2)),
+        lambda a, b, x: np.sum(np.sin(x).transpose(1, 2, 0) * a * b.T, axis=0),
+        lambda a, b, x: np.sum(np.sin(x) / a[:, None, None]),
+    ]
+    for program in programs:
+        graph = simplify(cr.trace(program, a, b, x))
+        np.testing.assert_allclose(evaluate(graph, [a, b, x])[0], program(a, b, x), rtol=1e-13)
+        np.testing.assert_allclose(cr.jit(program)(a, b, x), program(a, b, x), rtol=1e-13)
+
+
 def test_addends_with_equal_atoms_merge():
     x, a, b = array(5), array(position=1), array(position=2)
     e = scalar("exp", x)

@@ -120,7 +120,7 @@ def test_every_rule_is_used_by_a_case():
 
 def fires(rule, node):
     fits = node.op == Scalar(rule.root) if isinstance(rule.root, str) else type(node.op) is rule.root
-    return fits and rule.variants[0][2](node) is not None
+    return fits and rule.variants[0][1](node) is not None
 
 
 def test_one_division_by_what_several_are_divided_by():

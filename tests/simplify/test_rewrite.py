@@ -5,8 +5,8 @@ import pytest
 
 from chainrule.graph.dtype import FLOAT64, INT64
 from chainrule.graph.node import Graph, constant, make, results, scalar
-from chainrule.graph.op import Call, Cond, Input, Loop, Type
-from chainrule.simplify.pattern import P, Wild, on, rule
+from chainrule.graph.op import Call, Cond, Input, Loop, Scalar, Type
+from chainrule.simplify.pattern import CONSTANTS, P, Rule, Wild, on, rule
 from chainrule.simplify.pipeline import FULL
 from chainrule.simplify.rewrite import Driver, Table, rewrite
 
@@ -64,6 +64,58 @@ def test_rules_that_run_in_circles_end(rules):
     node = scalar("add", scalar("sin", a), scalar("exp", variable(1)))
     once = run(rules, node)
     assert once == run(rules, node)
+
+
+def test_rules_are_offered_where_they_are_worth_it():
+    tried = []
+
+    @on(Scalar, worth=lambda keys: all(key in CONSTANTS for key in keys))
+    def of_constants(node):
+        tried.append(node)
+
+    a, two = variable(), constant(2.5)
+    negated, product = scalar("neg", two), scalar("mul", two, two)
+    run([of_constants], scalar("add", scalar("mul", a, two), scalar("sub", negated, product)))
+    assert tried == [negated, product]
+
+
+def test_rules_are_offered_to_their_kinds_of_numbers():
+    real, whole = scalar("mul", variable(), constant(7.25)), scalar("mul", variable(1, I0), constant(7))
+    rules = [rule(x * 7.25, x), rule(x * 7, -x, on="i")]
+    assert run(rules, real, whole, kinds=(S, I0)) == (variable(), scalar("neg", variable(1, I0)))
+
+
+def test_a_number_may_be_named_by_a_later_rule():
+    node = scalar("mul", variable(), constant(11.5))
+    early = Table([rule(x * 3.5, x)])
+    graph = Graph([S], [node])
+    assert rewrite(graph, early) == graph
+    assert rewrite(graph, Table([rule(x * 11.5, x)])).outputs == (variable(),)
+    assert rewrite(graph, early) == graph
+    both = early + Table([rule(x * 11.5, x)])
+    assert rewrite(graph, both).outputs == (variable(),)
+
+
+def test_signs_of_zero_and_kinds_of_constants_are_told_apart():
+    a = variable()
+    table = [rule(x + -0.0, x)]
+    assert run(table, scalar("add", a, constant(-0.0))) == (a,)
+    for other in (constant(0.0), constant(5e-324)):
+        node = scalar("add", a, other)
+        assert run(table, node) == (node,)
+
+
+def test_rules_are_compiled_when_they_are_used():
+    compiled = []
+
+    def later():
+        compiled.append(1)
+        return [(lambda keys: True, lambda node: node.args[0])]
+
+    table = Table([Rule("sin", lambda: "sin → 1", later)])
+    assert not compiled
+    assert rewrite(Graph([S], [scalar("sin", variable())]), table).outputs == (variable(),)
+    assert compiled == [1]
 
 
 def test_deep_graphs_do_not_recurse():
