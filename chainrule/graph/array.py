@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import numpy as np
 
 from . import express, lift
-from .dim import Dim, Shape, Size, product, show
+from .dim import Dim, Shape, Size, product, show, values_by
 from .dtype import DType
 from .node import Node, constant
 from .op import Type
@@ -123,7 +123,7 @@ class Array(Operations):
                 f" use whole-array"
                 " operations, cr.map or cr.scan",
             ))
-        return iter([self[i] for i in range(self.shape[0])])
+        return (self[i] for i in range(len(self)))  # one by one: the loop may write to the array
 
     # --- what it cannot be: a Python number, or a concrete array ---
 
@@ -307,7 +307,7 @@ def view_of(
     found: Array, base: Array, read: Callable[[Node], Node], write: Callable[[Node, Node], Node] | None
 ) -> Array:
     """``found``, made a view of ``base``; a base that never changes gives a read-only array."""
-    if base._frozen is not None or base._scope is not found._scope:
+    if base._frozen is not None or not _may_change(base, found._scope):
         found._frozen = base._frozen or _OUTER
         return found
     view = View()
@@ -316,6 +316,16 @@ def view_of(
     view._root = base._root if isinstance(base, View) else base
     view._seen = view._root._node
     return view
+
+
+def _may_change(base: Array, scope: Scope) -> bool:
+    """Whether ``base`` may be written to in ``scope``: it is of that trace, or of one around its blocks."""
+    around: Scope | None = scope
+    while around is not base._scope:
+        if around is None or around.block is None:
+            return False
+        around = around.parent
+    return True
 
 
 # --- from and to nodes --------------------------------------------------------------------------------------
@@ -459,3 +469,6 @@ def type_of(value: Any) -> Type:
         return value.node.type  # type: ignore[no-any-return]
     array = np.asarray(value)
     return Type(array.shape, element_type(array))
+
+
+values_by(lambda size: wrap(lift.size_value(size)))

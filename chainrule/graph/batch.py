@@ -1,18 +1,21 @@
 """vmap: a program for one example → one for many, with the batch as axis 0 of whatever depends on it.
 
-Simple families get an axis. Loops, and branches whose predicate differs between the lanes, become a ``map`` loop over
-the lanes with the op itself as its body, so that each lane runs its own branch and ends with its own loop.
+Simple families get an axis. Loops, and branches whose predicate differs between the lanes, go into a ``map`` loop over
+the lanes as they are, so that each lane runs its own branch and ends with its own loop. There is one such map, with
+everything between them in its body too: what one loop leaves to the next (the trajectory of a loop, to the loop that
+runs backwards) is then memory of a lane, not of the whole batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Mapping, Sequence
+from typing import Final, assert_never, final
 
+from . import dim as dims
 from .dim import Dim
 from .dtype import INT64
 from .express import broadcast, transpose
-from .node import Graph, Node, constant, make, results, topological_until
+from .node import Graph, Node, constant, make, result_types, results, substitute, topological_until
 from .op import (
     Broadcast,
     Call,
@@ -45,6 +48,8 @@ from .op import (
     Type,
 )
 
+LITTLE: Final = 64
+
 Lane = tuple[Node, bool]  # a node, and whether its axis 0 is the batch
 
 
@@ -53,17 +58,12 @@ def batch(outputs: Sequence[Node], inputs: Sequence[Node], batched: Sequence[Nod
     known: dict[Node, list[Lane]] = {}
     for node, many in zip(inputs, batched, strict=True):
         known[node] = [(node, False) if many is None else (many, True)]
-    for node in topological_until(outputs, known):
-        if isinstance(node.op, Project):
-            known[node] = [known[node.args[0]][node.op.index]]
-            continue
-        lanes = [known[a][0] for a in node.args]
-        if not any(flag for _, flag in lanes):
-            args = tuple(a for a, _ in lanes)
-            same = node if args == node.args else make(node.op, args)
-            known[node] = [(r, False) for r in results(same)]
-        else:
-            known[node] = _batch_node(node, lanes, size)
+    mapped = _Mapped(topological_until(outputs, known), known)
+    for node in mapped.before:
+        known[node] = _batch_node(node, known, size)
+    _map_lanes(mapped.nodes, (*mapped.after, *outputs), known, size)
+    for node in mapped.after:
+        known[node] = _batch_node(node, known, size)
     return [known[o][0] for o in outputs]
 
 
@@ -75,15 +75,59 @@ def fully(lane: Lane, size: Dim) -> Node:
     return broadcast(node, (size, *node.shape), tuple(range(1, len(node.shape) + 1)))
 
 
-def _batch_node(node: Node, lanes: list[Lane], size: Dim) -> list[Lane]:
-    op = node.op
-    match op:
-        case Cond() if not lanes[0][1]:
-            return _batch_branches(op, lanes, size)
-        case Cond() | Loop() | Callback() | Call():
-            return _map_lanes(node, lanes, size)
-        case _:
-            return [(r, True) for r in results(_batch_simple(node, lanes, size))]
+@final
+class _Mapped:
+    """A program cut in three: what runs before the lanes, what runs lane by lane, and what runs after it.
+
+    Lane by lane run loops, branches that lanes choose for themselves, and what is between them; also what makes few
+    numbers of the few that they give, so that these need no memory.
+    """
+
+    def __init__(self, order: Sequence[Node], known: Mapping[Node, Sequence[Lane]]) -> None:
+        batched = {node for node, lanes in known.items() if lanes[0][1]}
+        below: set[Node] = set()  # which depend on what runs lane by lane
+        seeds: set[Node] = set()
+        for node in order:
+            if batched.isdisjoint(node.args):
+                continue
+            batched.add(node)
+            if isinstance(node.op, (Loop, Callback, Call)) or (isinstance(node.op, Cond) and node.args[0] in batched):
+                seeds.add(node)
+            if node in seeds or not below.isdisjoint(node.args):
+                below.add(node)
+        above = set(seeds)  # on which it depends
+        for node in reversed(order):
+            if node in above:
+                above.update(node.args)
+        inside = below & above
+        for node in order:
+            if node in below and _is_little(node) and all(a in inside or a not in batched for a in node.args):
+                inside.add(node)
+        self.nodes = [n for n in order if n in inside]
+        self.before = [n for n in order if n not in below]
+        self.after = [n for n in order if n in below and n not in inside]
+
+
+def _is_little(node: Node) -> bool:
+    """Whether a node picks, or computes with, few numbers one by one."""
+    if not isinstance(node.op, (Scalar, Cast, Stop, Project, Transpose, Reshape, Slice, Reverse, Gather, Reduce)):
+        return False
+    kinds = [t for n in (node, *node.args) for t in result_types(n)]
+    sizes = [dims.product(t.shape) for t in kinds]
+    return all(isinstance(size, int) and size <= LITTLE for size in sizes)
+
+
+def _batch_node(node: Node, known: Mapping[Node, Sequence[Lane]], size: Dim) -> list[Lane]:
+    if isinstance(node.op, Project):
+        return [known[node.args[0]][node.op.index]]
+    lanes = [known[a][0] for a in node.args]
+    if not any(flag for _, flag in lanes):
+        args = tuple(a for a, _ in lanes)
+        same = node if args == node.args else make(node.op, args)
+        return [(r, False) for r in results(same)]
+    if isinstance(node.op, Cond):
+        return _batch_branches(node.op, lanes, size)
+    return [(r, True) for r in results(_batch_simple(node, lanes, size))]
 
 
 def _batch_simple(node: Node, lanes: list[Lane], size: Dim) -> Node:
@@ -182,15 +226,21 @@ def _batch_branches(op: Cond, lanes: list[Lane], size: Dim) -> list[Lane]:
     return [(r, True) for r in results(node)]
 
 
-def _map_lanes(node: Node, lanes: list[Lane], size: Dim) -> list[Lane]:
-    """One run of the op per lane: a map loop whose body is the op itself."""
-    many = [i for i, (_, flag) in enumerate(lanes) if flag]
-    single = [i for i, (_, flag) in enumerate(lanes) if not flag]
-    order = [*many, *single]
-    kinds = [Type((), INT64), *[node.args[i].type for i in order]]
-    place = {i: make(Input(0, 1 + j, kinds[1 + j])) for j, i in enumerate(order)}
-    inner = make(node.op, tuple(place[i] for i in range(len(lanes))))
-    body = Graph(kinds, results(inner))
+def _map_lanes(nodes: Sequence[Node], readers: Sequence[Node], known: dict[Node, list[Lane]], size: Dim) -> None:
+    """One map loop over the lanes that runs ``nodes`` in each; ``known`` gets what the ``readers`` read of it."""
+    inside = set(nodes)
+    if not inside:
+        return
+    given = dict.fromkeys(a for n in nodes for a in n.args if a not in inside and not isinstance(a.op, Const))
+    many = [a for a in given if known[a][0][1]]
+    order = [*many, *(a for a in given if not known[a][0][1])]
+    kinds = [Type((), INT64), *[a.type for a in order]]
+    places = {a: make(Input(0, 1 + k, a.type)) for k, a in enumerate(order)}
+    read = [a for reader in readers for a in (reader, *reader.args) if a in inside]
+    wanted = list(dict.fromkeys(r for a in read for r in results(a)))
+    body = Graph(kinds, substitute(wanted, places))
     trips = constant(size, INT64) if isinstance(size, int) else make(SizeOf(size))
-    loop = make(Loop("map", body, None, 0, len(many), size), (trips, *[lanes[i][0] for i in order]))
-    return [(r, True) for r in results(loop)]
+    loop = make(Loop("map", body, None, 0, len(many), size), (trips, *[known[a][0][0] for a in order]))
+    lanes = dict(zip(wanted, results(loop), strict=True))
+    for node in read:
+        known[node] = [(lanes[r], True) for r in results(node)]

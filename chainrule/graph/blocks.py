@@ -17,6 +17,7 @@ import numpy as np
 
 from . import tree
 from .array import Array, View, argument, as_node
+from .callees import names_in
 from .dim import Size
 from .node import Node
 from .op import Type
@@ -77,6 +78,21 @@ def resolved(value: Any) -> Any:
     """A value, or the traced array that it has become."""
     own = local(value)
     return value if own is None or own.traced is None else own.traced
+
+
+def known(array: np.ndarray[Any, Any]) -> Local | None:
+    """What is known of a concrete array that is read or written to."""
+    scope = current()
+    own = local(array)
+    if own is None and scope is not None and array.base is not None:
+        whole = scope.root.made.get(id(array.base))
+        if whole is not None and whole.traced is not None:
+            raise error(
+                TypeError,
+                "a part of an array that was taken before traced values were written to the array; take it again,"
+                " or make the array with chainrule.numpy",
+            )
+    return own
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,9 @@ def block_scope(types: Sequence[Type], names: Sequence[str], trial: bool, blocks
 
 def containers(block: Any) -> Iterator[Any]:
     """The lists, dicts, sets and objects that a block can reach through its variables, and through their attributes."""
+    if isinstance(block, FunctionType):
+        named = (block.__globals__.get(name) for name in names_in(block.__code__))
+        yield from (value for value in named if isinstance(value, (list, dict, set)))
     for cell in getattr(block, "__closure__", None) or ():
         try:
             value = cell.cell_contents

@@ -162,6 +162,7 @@ class _Merge:
 
     def results(self) -> list[Array]:
         """The results of the ``Cond``."""
+        done = self._done()
         if not self.pairs:
             return []
         closed = [
@@ -175,7 +176,19 @@ class _Merge:
             parent.see(node)
         graphs = tuple(taking(graph, 0, captured, every) for graph, captured in closed)
         index = express.cast(self.condition, INT64)
-        return [wrap(n) for n in results(make(Cond(graphs), (index, *every)))]
+        found = results(make(Cond(graphs), (index, *every)))
+        if done is not None:
+            assert parent is not None
+            parent.effects.append(found[done.number])
+        return [wrap(n) for n in found]
+
+    def _done(self) -> _Chosen | None:
+        """The result that stands for what is done in the branches, if anything is."""
+        effects = [outcome.scope.effects for outcome in (self.if_false, self.if_true)]
+        if not any(effects):
+            return None
+        first, second = (done[-1] if done else constant(0, INT64) for done in effects)
+        return self._chosen(express.cast(first, INT64), express.cast(second, INT64))
 
     def _chosen(self, a: Node, b: Node) -> _Chosen:
         return _Chosen(self.pairs.setdefault((a, b), len(self.pairs)))

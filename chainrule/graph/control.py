@@ -16,6 +16,7 @@ import numpy as np
 
 from . import dim as dims
 from . import express, lift, tree
+from .after import noted
 from .array import Array, as_array, as_node, node_of, wrap
 from .creation import as_size
 from .dim import Dim, Size
@@ -40,7 +41,7 @@ class _Body:
     weak: list[bool]
 
 
-def _traced(
+def traced_body(
     function: Callable[..., Any],
     call: Callable[..., Any],
     types: Sequence[Type],
@@ -72,7 +73,7 @@ def _is_weak(value: Any) -> bool:
     return type(value) in lift.PYTHON_NUMBERS
 
 
-def _with_operands(body: _Body, own: int, captures: list[Node], dtypes: Sequence[DType] | None = None) -> Graph:
+def with_operands(body: _Body, own: int, captures: list[Node], dtypes: Sequence[DType] | None = None) -> Graph:
     """The body's graph taking its ``own`` arguments and then all of ``captures``; results converted to
     ``dtypes``.
     """
@@ -90,13 +91,13 @@ def _with_operands(body: _Body, own: int, captures: list[Node], dtypes: Sequence
     return Graph(inputs, outputs, names, provenance)
 
 
-def _union(bodies: Sequence[_Body]) -> list[Node]:
+def captured_by(bodies: Sequence[_Body]) -> list[Node]:
     """The captured values of all bodies, each once. Checks them against the current trace."""
     return list(dict.fromkeys(node_of(h) for b in bodies for h in b.captures))
 
 
 def _unpack(node: Node, structure: tree.TreeDef) -> PyTree:
-    return tree.unflatten(structure, [wrap(n) for n in results(node)])
+    return tree.unflatten(structure, [wrap(n) for n in results(noted(node))])
 
 
 def _check_functions(what: str, *functions: Any) -> None:
@@ -160,7 +161,7 @@ def _branch(index: Node, functions: list[Callable[..., Any]], operands: tuple[An
         def call(*flat: Array) -> Any:
             return call_user(function, *tree.unflatten(structure, flat))
 
-        return _traced(function, call, types, hoist=False)
+        return traced_body(function, call, types, hoist=False)
 
     bodies = [body(f) for f in functions]
     for other, name in zip(bodies[1:], names[1:], strict=True):
@@ -171,8 +172,8 @@ def _branch(index: Node, functions: list[Callable[..., Any]], operands: tuple[An
                 f"the branches return different structures: {name} gives {where} (as {names[0]} does)",
             )
     dtypes = _agreed(bodies, names)
-    captures = _union(bodies)
-    graphs = tuple(_with_operands(b, len(types), captures, dtypes) for b in bodies)
+    captures = captured_by(bodies)
+    graphs = tuple(with_operands(b, len(types), captures, dtypes) for b in bodies)
     return _unpack(make(Cond(graphs), (index, *nodes, *captures)), bodies[0].tree)
 
 
@@ -234,9 +235,9 @@ def map(f: Callable[..., Any], xs: Any) -> Any:
     scanned = [as_node(p) for p in pieces]
     count = _common_length(scanned, tree.paths(piece_tree, "xs"), None)
     types = [_INDEX, *(Type(n.shape[1:], n.dtype) for n in scanned)]
-    body = _traced(f, lambda _, *parts: call_user(f, tree.unflatten(piece_tree, parts)), types, counter=True)
-    captures = _union([body])
-    graph = _with_operands(body, len(types), captures)
+    body = traced_body(f, lambda _, *parts: call_user(f, tree.unflatten(piece_tree, parts)), types, counter=True)
+    captures = captured_by([body])
+    graph = with_operands(body, len(types), captures)
     op = Loop("map", graph, None, 0, len(scanned), count)
     return _unpack(make(op, (lift.size_value(count), *scanned, *captures)), body.tree)
 
@@ -295,17 +296,17 @@ def while_loop(cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_
     carry = _Carry(init_val)
 
     def trace_body(types: list[Type]) -> _Body:
-        return _traced(body_fun, lambda *flat: call_user(body_fun, carry.join(flat)), types, read_only=False)
+        return traced_body(body_fun, lambda *flat: call_user(body_fun, carry.join(flat)), types, read_only=False)
 
     body = carry.fixed_point(trace_body, lambda b: b.tree, "body_fun")
     types = carry.types
-    test = _traced(cond_fun, lambda *flat: call_user(cond_fun, carry.join(flat)), types)
+    test = traced_body(cond_fun, lambda *flat: call_user(cond_fun, carry.join(flat)), types)
     if len(test.graph.outputs) != 1 or test.graph.outputs[0].shape:
         raise error(TypeError, "the condition of while_loop is one truth value; np.all and np.any make one of many")
-    captures = _union([body, test])
-    predicate = _with_operands(test, len(types), captures)
+    captures = captured_by([body, test])
+    predicate = with_operands(test, len(types), captures)
     predicate = predicate.replace([lift.to_bool(predicate.outputs[0])])
-    graph = _with_operands(body, len(types), captures, [t.dtype for t in types])
+    graph = with_operands(body, len(types), captures, [t.dtype for t in types])
     op = Loop("predicate", graph, predicate, len(types), 0, None)
     return _unpack(make(op, (*carry.nodes, *captures)), carry.tree)
 
@@ -327,16 +328,16 @@ def _counted(
         def flat(index: Array, *rest: Array) -> Any:
             return call(carry.join(rest[:n]), index, rest[n:])
 
-        return _traced(f, flat, [_INDEX, *types, *slices], read_only=False, counter=True)
+        return traced_body(f, flat, [_INDEX, *types, *slices], read_only=False, counter=True)
 
     body = carry.fixed_point(trace_body, lambda b: b.tree.child(0), getattr(f, "__name__", "the body"))
     own = 1 + n + len(slices)
-    captures = _union([body])
+    captures = captured_by([body])
     outputs = body.graph.outputs
     dtypes = [*(t.dtype for t in carry.types), *(o.dtype for o in outputs[n:])]
-    graph = _with_operands(body, own, captures, dtypes)
+    graph = with_operands(body, own, captures, dtypes)
     op = Loop("count", graph, None, n, len(slices), count, reverse)
-    found = [wrap(r) for r in results(make(op, (trips, *carry.nodes, *scanned, *captures)))]
+    found = [wrap(r) for r in results(noted(make(op, (trips, *carry.nodes, *scanned, *captures))))]
     return tree.unflatten(carry.tree, found[:n]), tree.unflatten(body.tree.child(1), found[n:])
 
 

@@ -32,9 +32,11 @@ from malt.converters import (
 from malt.core import unsupported_features_checker
 from malt.core.converter import Feature
 from malt.pyct import anno, cfg, naming, qual_names, transformer
-from malt.pyct.static_analysis import activity, reaching_definitions
+from malt.pyct.static_analysis import activity, reaching_definitions, reaching_fndefs
 
-from .prepare import OPERATORS, prepared
+from . import liveness
+from .idioms import OPERATORS, Unprepared
+from .prepare import COMPARISONS, SYMBOLS, prepared
 
 _lock: Final = threading.RLock()
 # by code and file: equal code may stand in two files
@@ -177,6 +179,46 @@ class _Conditional(ast.NodeTransformer):
         return ast.Call(operator, [node.test, *choices], [])
 
 
+class _Objects(ast.NodeTransformer):
+    """What an object's class may define: attributes may be properties, and operators methods."""
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load) or (isinstance(node.value, ast.Name) and _is_own(node.value.id)):
+            return node
+        return _placed("get_attribute", [node.value, ast.Constant(node.attr)], node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        self.generic_visit(node)
+        if isinstance(node.left, ast.Constant) and isinstance(node.right, ast.Constant):
+            return node
+        return _placed("binary", [ast.Constant(SYMBOLS[type(node.op)]), node.left, node.right], node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.USub) or isinstance(node.operand, ast.Constant):
+            return node
+        return _placed("negative", [node.operand], node)
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        self.generic_visit(node)
+        symbol = COMPARISONS.get(type(node.ops[0]))
+        if symbol is None or len(node.ops) > 1:
+            return node
+        return _placed("binary", [ast.Constant(symbol), node.left, *node.comparators], node)
+
+
+def _placed(name: str, args: list[ast.expr], old: ast.expr) -> ast.Call:
+    """A call of an operator, where ``old`` was."""
+    call = ast.Call(ast.Attribute(_name(OPERATORS), name, ast.Load()), args, [])
+    anno.copyanno(old, call, _ORIGIN)
+    return call
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(OPERATORS)
+
+
 def _name(name: str) -> ast.Name:
     return ast.Name(name, ast.Load())
 
@@ -192,7 +234,10 @@ def _factory(function: FunctionType) -> CodeType:
         if hasattr(part, "lineno"):
             anno.setanno(part, _ORIGIN, (part.lineno, part.col_offset))
     place = (node.lineno, node.col_offset)
-    node = prepared(node, function.__qualname__)
+    try:
+        node = prepared(node, function.__qualname__)
+    except Unprepared as problem:
+        raise CannotConvert(str(problem)) from None
     node.args.defaults = [ast.Constant(None) for _ in node.args.defaults]
     node.args.kw_defaults = [d and ast.Constant(None) for d in node.args.kw_defaults]
     namespace = {**function.__globals__, **dict.fromkeys(code.co_freevars)}
@@ -223,11 +268,24 @@ def _rewritten(node: Any, context: Any) -> Any:
     node = reaching_definitions.resolve(node, context, graphs)
     anno.dup(node, {anno.Static.DEFINITIONS: anno.Static.ORIG_DEFINITIONS})
     node = functions.transform(node, context)
-    for step in (break_statements, continue_statements, return_statements, call_trees, control_flow):
+    for step in (break_statements, continue_statements, return_statements, call_trees):
         node = step.transform(node, context)
+    node = _control_flow(node, context)
     node = _Conditional().visit(node)
     node = _Logical(context).visit(node)
+    node = _Objects().visit(node)
     return variables.transform(node, context)
+
+
+def _control_flow(node: Any, context: Any) -> Any:
+    """malt's own order of analyses before statements become calls."""
+    graphs = cfg.build(node)
+    node = qual_names.resolve(node)
+    node = liveness.Activity(context, None).visit(node)
+    node = reaching_definitions.resolve(node, context, graphs)
+    node = reaching_fndefs.resolve(node, context, graphs)
+    node = liveness.resolve(node, context, graphs)
+    return control_flow.ControlFlowTransformer(context).visit(node)
 
 
 def _compiled(node: ast.stmt, name: str, code: CodeType, place: tuple[int, int]) -> CodeType:

@@ -7,31 +7,31 @@ with the formula in the rule's docstring. Both modes read the same linear progra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never
 
-from .dtype import INT64, DType, is_complex, is_inexact
-from .express import NODES, broadcast, cast, reduce, reshape
+from . import matrix_rules
+from .after import AFTER
+from .dtype import INT64, is_inexact
+from .express import NODES, broadcast, reshape
+from .inlined import anywhere, is_linear, place, reaches, standing_alone
 from .linear import (
     Combine,
-    Instruction,
     Join,
     Map,
     Pairs,
     Pick,
     Program,
+    Pulled,
     Seed,
     Structured,
     Term,
     Var,
     accumulate,
-    add_term,
-    both,
     follow,
     forward,
     materialise,
 )
-from .node import Node, const_value, constant, make, results, topological
+from .node import Graph, Node, constant, make, result_types, results, substitute, topological
 from .op import (
     Broadcast,
     Call,
@@ -63,18 +63,10 @@ from .op import (
     Transpose,
     Type,
 )
-from .scalar import PRIMITIVES, partials_of
-from .squares import Known, is_sum_of_squares
+from .rule import Rule
+from .rules import NotDifferentiable, Work, contraction, gathered, reduction, scalar_op
+from .running import places_attained, shifted
 from .transpose import transposed
-
-
-class NotDifferentiable(TypeError):
-    """An op on the way has no derivative (in this mode). ``node`` is the op's."""
-
-    def __init__(self, node: Node, message: str) -> None:
-        super().__init__(message)
-        self.node = node
-
 
 # --- the two modes ------------------------------------------------------------------------------------------
 
@@ -189,12 +181,14 @@ def loops_between(outputs: Sequence[Node], inputs: Sequence[Node]) -> list[Node]
 def _holds_loop(node: Node) -> bool:
     if isinstance(node.op, Cond):
         return any(_holds_loop(n) for branch in node.op.branches for n in branch.nodes)
+    if isinstance(node.op, Call):
+        return any(map(_holds_loop, node.op.body.nodes))
     return isinstance(node.op, Loop)
 
 
 def linearize(outputs: Sequence[Node], inputs: Sequence[Node]) -> Program:
     """The derivative of ``outputs`` with respect to ``inputs`` at the point where they are, as a linear program."""
-    work = _Work(Program(inputs=[i.type for i in inputs]))
+    work = Work(Program(inputs=[i.type for i in inputs]))
     for position, node in enumerate(inputs):
         if is_inexact(node.dtype):
             work.var[node] = work.emit(Seed(position), node.type)
@@ -203,19 +197,7 @@ def linearize(outputs: Sequence[Node], inputs: Sequence[Node]) -> Program:
     return work.program
 
 
-@dataclass(slots=True)
-class _Work:
-    """A linearization under way: the program so far, the variable of each node, what is known of squares."""
-
-    program: Program
-    var: dict[Node, Var] = field(default_factory=dict)
-    squares: Known = field(default_factory=dict)
-
-    def emit(self, instruction: Instruction, kind: Type) -> Var:
-        return self.program.emit(instruction, kind)
-
-
-def _between(work: _Work, outputs: Sequence[Node], inputs: Sequence[Node]) -> None:
+def _between(work: Work, outputs: Sequence[Node], inputs: Sequence[Node]) -> None:
     """Emits the instructions of all nodes between inputs, which have their variables, and outputs."""
     for node in active_nodes(outputs, inputs):
         # what is behind a step function only is between them and has no tangent
@@ -227,14 +209,14 @@ def _between(work: _Work, outputs: Sequence[Node], inputs: Sequence[Node]) -> No
 # --- rules --------------------------------------------------------------------------------------------------
 
 
-def _linearize_node(work: _Work, node: Node) -> Var | None:
+def _linearize_node(work: Work, node: Node) -> Var | None:
     """Emits the instructions for the tangent of ``node``; None: it has none after all."""
     op, args, var = node.op, node.args, work.var
     match op:
         case Scalar():
-            return _scalar(work, node, op.name)
+            return scalar_op(work, node, op.name)
         case Reduce():
-            return _reduce(work, node, op)
+            return reduction(work, node, op)
         case Cumulative():
             return _cumulative(work, node, op)
         case Broadcast() | Transpose() | Reshape() | Slice() | Reverse() | Pad() | Cast():
@@ -248,166 +230,40 @@ def _linearize_node(work: _Work, node: Node) -> Var | None:
         case Gather():
             return work.emit(Map(op, var[args[0]], 0, args[1:]), node.type)
         case Contract():
-            return _contract(work, node, op)
+            return contraction(work, node, op)
         case Sort(axis, _):
             order = make(Sort(axis, True), args)
-            return _gather_along(work, var[args[0]], args[0].type, order, axis)
-        case Cond() | Loop():
+            return gathered(work, var[args[0]], args[0].type, order, axis)
+        case Call(_, Rule() as rule):
+            return _call(work, node, rule)
+        case Cond() | Loop() | Call():
             return work.emit(Structured(node, tuple(var.get(a) for a in args)), Type((), INT64))
+        case Project(index) if args[0] in work.results:
+            return work.results[args[0]][index]
         case Project(index):
             return work.emit(Pick(var[args[0]], index), node.type) if args[0] in var else None
-        case Linalg(kind):
-            raise NotDifferentiable(node, f"the derivative of linalg.{kind} is not supported")
+        case Linalg():
+            return _linalg(work, node, op)
+        case Callback(key) if key == AFTER:
+            return _known_results(work, node, [var.get(args[0])])
+        case Callback() if op.effect is not None:
+            return None
         case Random() | Callback():
             raise NotDifferentiable(node, f"the derivative of {type(op).__name__.lower()} is not supported")
-        case Call():
-            raise NotDifferentiable(node, "a call with a rule of its own is not supported here")
         case Input() | Const() | SizeOf() | Iota() | Stop():
             return None
         case _:
             assert_never(op)
 
 
-def _scalar(work: _Work, node: Node, name: str) -> Var | None:
-    """d op = Σ ∂op/∂xᵢ·dxᵢ, each where its mask holds."""
-    primitive = PRIMITIVES[name]
-    if not primitive.holomorphic and any(is_complex(a.dtype) for a in node.args):
-        return _non_holomorphic(work, node, name)
-    if name == "complex":
-        return _parts_of_complex(work, node)
-    terms: dict[tuple[Var, Node | None], Node | None] = {}
-    operands: dict[Node, Var] = {}
-    for position, (arg, rule) in enumerate(zip(node.args, partials_of(name), strict=True)):
-        if rule is None or arg not in work.var:
-            continue
-        coefficient = _as_coefficient(rule(NODES, node, *node.args), node.dtype)
-        where = primitive.masks[position] if primitive.masks is not None else None
-        mask = None if where is None else where(NODES, node, *node.args)
-        if position == 0 and _has_corner(node, name, work.squares):
-            mask = both(mask, NODES.ne(arg, 0))
-        if arg not in operands:
-            operands[arg] = _operand(work, arg, node)
-        add_term(terms, Term(operands[arg], coefficient, mask), node.dtype)
-    if not terms:
-        return None
-    return work.emit(Combine(tuple(Term(s, c, m) for (s, m), c in terms.items())), node.type)
-
-
-def _as_coefficient(partial: Any, dtype: DType) -> Node | None:
-    """A partial derivative as a node; None: 1."""
-    node: Node = partial if isinstance(partial, Node) else constant(partial, dtype)
-    return None if const_value(node) == 1 else node
-
-
-def _has_corner(node: Node, name: str, known: Known) -> bool:
-    """Whether ``node`` is the root of a sum of squares: its slope at zero is taken as 0, not as infinite times 0."""
-    if name == "pow":
-        exponent = const_value(node.args[1])
-        if exponent is None or node.dtype.kind != "f" or not 0 < exponent < 1:
-            return False
-    elif name != "sqrt":
-        return False
-    return is_sum_of_squares(node.args[0], known)
-
-
-def _operand(work: _Work, arg: Node, node: Node) -> Var:
-    """The tangent of an argument in the shape of the result: a rank-0 argument repeats."""
-    source = work.var[arg]
-    if arg.shape or not node.shape:
-        return source
-    return work.emit(Map(Broadcast(node.shape, ()), source), Type(node.shape, arg.dtype))
-
-
-def _parts_of_complex(work: _Work, node: Node) -> Var:
-    terms = []
-    for slot, arg in enumerate(node.args):
-        if arg in work.var:
-            terms.append(Term(work.emit(Map(node.op, _operand(work, arg, node), slot), node.type)))
-    return work.emit(Combine(tuple(terms)), node.type)
-
-
-def _non_holomorphic(work: _Work, node: Node, name: str) -> Var | None:
-    """real, imag and conj are linear over the reals; d|z| = Re(z̄/|z|·dz), at 0 taken as 0; d arg z = Im(dz/z)."""
-    arg = node.args[0]
-    match name:
-        case "real" | "imag" | "conj":
-            return work.emit(Map(node.op, work.var[arg]), node.type)
-        case "abs":
-            direction = NODES.conj(arg) / cast(node, arg.dtype)
-            turned = work.emit(Combine((Term(work.var[arg], direction, NODES.ne(node, 0)),)), arg.type)
-            return work.emit(Map(Scalar("real"), turned), node.type)
-        case "angle":
-            turned = work.emit(Combine((Term(work.var[arg], 1 / arg),)), arg.type)
-            return work.emit(Map(Scalar("imag"), turned), node.type)
-        case _:
-            raise NotDifferentiable(node, f"{name} of complex numbers has no derivative")
-
-
-def _reduce(work: _Work, node: Node, op: Reduce) -> Var | None:
-    """Sum is linear; min and max share the tangents of the places that attain them; d Πx = Σ (Π of the others)·dx."""
-    x, source = node.args[0], work.var[node.args[0]]
-    match op.kind:
-        case "sum":
-            return work.emit(Map(op, source), node.type)
-        case "min" | "max":
-            attained = NODES.eq(x, _back(node, x, op.axes))
-            number = reduce("sum", cast(attained, node.dtype), op.axes)
-            shared = work.emit(Combine((Term(source, _back(1 / number, x, op.axes), attained),)), x.type)
-            return work.emit(Map(Reduce("sum", op.axes), shared), node.type)
-        case "prod":
-            weighted = work.emit(Combine((Term(source, _product_of_others(x, op.axes)),)), x.type)
-            return work.emit(Map(Reduce("sum", op.axes), weighted), node.type)
-        case _:
-            return None
-
-
-def _back(small: Node, like: Node, axes: tuple[int, ...]) -> Node:
-    """A reduced array repeated along the axes that were reduced."""
-    if not small.shape:
-        return small
-    return broadcast(small, like.shape, tuple(i for i in range(len(like.shape)) if i not in axes))
-
-
-def _product_of_others(x: Node, axes: tuple[int, ...]) -> Node:
-    """For each element the product of all others along ``axes``, without a division, so that zeros are right."""
-    result: Node | None = None
-    inner = x
-    for axis in reversed(axes):
-        # `inner` is x already reduced along the later axes
-        own = _shifted_product(inner, axis, backwards=False) * _shifted_product(inner, axis, backwards=True)
-        kept = tuple(i for i in range(len(x.shape)) if i not in axes or i <= axis)
-        own = broadcast(own, x.shape, kept)
-        result = own if result is None else result * own
-        inner = reduce("prod", inner, (axis,))
-    assert result is not None
-    return result
-
-
-def _shifted_product(x: Node, axis: int, *, backwards: bool) -> Node:
-    """The running product of the elements before each one (after it: ``backwards``) along ``axis``."""
-    return _shifted(make(Cumulative("prod", axis, backwards), (x,)), axis, 1, backwards=backwards)
-
-
-def _shifted(x: Node, axis: int, by: int, *, backwards: bool) -> Node:
-    """x moved along ``axis`` by some places, towards the end or ``backwards``, with ones moving in."""
-    n = x.shape[axis]
-    if isinstance(n, int) and by >= n:
-        return broadcast(constant(1, x.dtype), x.shape, ())
-    ones = broadcast(constant(1, x.dtype), tuple(by if i == axis else d for i, d in enumerate(x.shape)), ())
-    starts = tuple(by if i == axis and backwards else 0 for i in range(len(x.shape)))
-    counts = tuple(n - by if i == axis else d for i, d in enumerate(x.shape))
-    rest = make(Slice(starts, counts, (1,) * len(x.shape)), (x,))
-    return make(Concatenate(axis), (rest, ones) if backwards else (ones, rest))
-
-
-def _cumulative(work: _Work, node: Node, op: Cumulative) -> Var | None:
+def _cumulative(work: Work, node: Node, op: Cumulative) -> Var | None:
     """Running sums are linear; running extrema read the place last attained; products see below."""
     x, source = node.args[0], work.var[node.args[0]]
     match op.kind:
         case "sum":
             return work.emit(Map(op, source), node.type)
         case "min" | "max":
-            return _gather_along(work, source, x.type, _places_attained(x, node, op), op.axis)
+            return gathered(work, source, x.type, places_attained(x, node, op), op.axis)
         case "prod":
             n = x.shape[op.axis]
             if not isinstance(n, int):
@@ -415,7 +271,7 @@ def _cumulative(work: _Work, node: Node, op: Cumulative) -> Var | None:
             doubled = x
             by = 1
             while by < n:
-                doubled = doubled * _shifted(doubled, op.axis, by, backwards=op.reverse)
+                doubled = doubled * shifted(doubled, op.axis, by, backwards=op.reverse)
                 by *= 2
             if doubled is x:
                 return source
@@ -425,17 +281,7 @@ def _cumulative(work: _Work, node: Node, op: Cumulative) -> Var | None:
             assert_never(op.kind)
 
 
-def _places_attained(x: Node, extremum: Node, op: Cumulative) -> Node:
-    """The index along the axis at which each running extremum was attained last."""
-    size = x.shape[op.axis]
-    place = broadcast(make(Iota(size)), x.shape, (op.axis,))
-    start = size - 1 if op.reverse else 0
-    before = constant(start, INT64) if isinstance(start, int) else make(SizeOf(start))
-    records = NODES.where(NODES.eq(x, extremum), place, before)
-    return make(Cumulative("min" if op.reverse else "max", op.axis, op.reverse), (records,))
-
-
-def _cumulative_product(work: _Work, node: Node, op: Cumulative) -> Var:
+def _cumulative_product(work: Work, node: Node, op: Cumulative) -> Var:
     """d yⱼ = Σᵢ (Π over k ≤ j, k ≠ i of xₖ)·dxᵢ by an (n, n) matrix, exact at zeros, for an axis of any size."""
     x, source = node.args[0], work.var[node.args[0]]
     axis, rank, n = op.axis, len(x.shape), x.shape[op.axis]
@@ -455,22 +301,104 @@ def _cumulative_product(work: _Work, node: Node, op: Cumulative) -> Var:
     return work.emit(Map(Reduce("sum", (rank,)), weighted), node.type)
 
 
-def _gather_along(work: _Work, source: Var, kind: Type, order: Node, axis: int) -> Var:
-    """take_along_axis of the tangent."""
-    indices = tuple(
-        order if i == axis else broadcast(make(Iota(d)), order.shape, (i,)) for i, d in enumerate(kind.shape)
-    )
-    gather = Gather(tuple(range(kind.rank)))
-    return work.emit(Map(gather, source, 0, indices), Type(order.shape, kind.dtype))
+def _linalg(work: Work, node: Node, op: Linalg) -> Var | None:
+    """The formulas of ``matrix_rules``; a solution is linear in the right-hand sides."""
+    if node.args[0] not in work.var:
+        return work.emit(Map(op, work.var[node.args[1]], 1, (node.args[0],)), node.type)
+    kinds = [a.type for a in node.args]
+    primal = [make(Input(0, i, k)) for i, k in enumerate(kinds)]
+    seeds = [make(Input(0, len(kinds) + i, k)) for i, k in enumerate(kinds)]
+    sources = [work.var.get(a) for a in node.args]
+    moving = [s if v is not None else None for s, v in zip(seeds, sources, strict=True)]
+    outputs = matrix_rules.tangents(op, primal, moving)
+    inner = linearize([o for o in outputs if o is not None], [s for s in moving if s is not None])
+    own = [v for v in sources if v is not None]
+    found = iter(place(work.program, inner, own, dict(zip(primal, node.args, strict=True))))
+    return _known_results(work, node, [None if o is None else next(found) for o in outputs])
 
 
-def _contract(work: _Work, node: Node, op: Contract) -> Var:
-    """d(a·b) = da·b + a·db."""
-    terms = []
-    for slot, arg in enumerate(node.args):
-        if arg in work.var:
-            terms.append(Term(work.emit(Map(op, work.var[arg], slot, (node.args[1 - slot],)), node.type)))
-    return work.emit(Combine(tuple(terms)), node.type)
+def _known_results(work: Work, node: Node, found: list[Var | None]) -> Var | None:
+    """The variables of a node's results; that of a node with several stands for all of them."""
+    if isinstance(node.type, Type):
+        return found[0]
+    work.results[node] = found
+    return next((v for v in found if v is not None), None)
+
+
+def _call(work: Work, node: Node, rule: Rule) -> Var | None:
+    """The derivative by a rule of the user's, whose values also take the place of the call's."""
+    own = len(node.args) - rule.captured
+    if any(a in work.var for a in node.args[own:]):
+        raise NotDifferentiable(
+            node,
+            f"{rule.name} has a derivative rule and reads a traced value of the function around it, with respect to"
+            " which the rule says nothing; pass the value as an argument",
+        )
+    if rule.push is not None:
+        return _pushed(work, node, rule, rule.push, own)
+    assert rule.forward is not None and rule.pull is not None
+    return _pulled(work, node, rule, rule.forward, rule.pull, own)
+
+
+def _pushed(work: Work, node: Node, rule: Rule, push: Graph, own: int) -> Var | None:
+    kinds = result_types(node)
+    inexact = [a for a in node.args[:own] if is_inexact(a.dtype)]
+    seeds = push.arguments[len(node.args) :]
+    sources = [work.var.get(a) for a in inexact]
+    moving = [t for t, v in zip(seeds, sources, strict=True) if v is not None]
+    inner = linearize(push.outputs[len(kinds) :], moving)
+    if not is_linear(inner, seeds):
+        raise NotDifferentiable(node, f"the derivative rule of {rule.name} is not linear in the tangents")
+    known = dict(zip(push.arguments, node.args, strict=False)) | anywhere(seeds)
+    _compute_by(work, node, substitute(push.outputs[: len(kinds)], known))
+    found = iter(place(work.program, inner, [v for v in sources if v is not None], known))
+    return _known_results(work, node, [next(found) if is_inexact(k.dtype) else None for k in kinds])
+
+
+def _pulled(work: Work, node: Node, rule: Rule, forward: Graph, pull: Graph, own: int) -> Var | None:
+    kinds = result_types(node)
+    inexact = tuple(k for k in kinds if is_inexact(k.dtype))
+    every = forward.apply(node.args)
+    before, after = every[len(kinds) :], node.args[own:]
+    seeds = pull.arguments[len(before) : len(before) + len(inexact)]
+    inner = linearize(pull.outputs, seeds)
+    program = None
+    if is_linear(inner, seeds):
+        given = zip(pull.arguments, (*before, *seeds, *after), strict=True)
+        program = standing_alone(inner, dict(given) | anywhere(seeds))
+    _compute_by(work, node, every[: len(kinds)])
+    sources = tuple(work.var.get(a) for a in node.args[:own] if is_inexact(a.dtype))
+    var = work.emit(Pulled(node, pull, before, after, inexact, program, sources), Type((), INT64))
+    place_of = iter(range(len(inexact)))
+    found = [work.emit(Pick(var, next(place_of)), k) if is_inexact(k.dtype) else None for k in kinds]
+    return _known_results(work, node, found)
+
+
+def _compute_by(work: Work, node: Node, instead: Sequence[Node]) -> None:
+    """The results of a call are those that its rule gives, unless the rule calls for them."""
+    if not reaches(instead, node):
+        work.program.replaced.update(
+            (old, new) for old, new in zip(results(node), instead, strict=True) if old is not new
+        )
+
+
+def needs_reverse(outputs: Sequence[Node], inputs: Sequence[Node]) -> bool:
+    """Whether a derivative passes through a call whose rule is for reverse mode."""
+    return any(_has_pull(node) for node in active_nodes(outputs, inputs))
+
+
+def _has_pull(node: Node) -> bool:
+    op = node.op
+    match op:
+        case Call(_, Rule() as rule):
+            return rule.pull is not None
+        case Cond(branches):
+            bodies: tuple[Graph, ...] = branches
+        case Loop() | Call():
+            bodies = (op.body,)
+        case _:
+            return False
+    return any(_has_pull(n) for body in bodies for n in body.nodes)
 
 
 def unit_seeds(kind: Type) -> list[Node]:

@@ -6,8 +6,10 @@ comparisons that slicing and broadcasting need. What stays undecided is an error
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .where import error, over_traced
 
@@ -45,7 +47,9 @@ class Size:
 
     terms: tuple[tuple[Monomial, int], ...]
 
-    def __add__(self, other: Dim) -> Dim:
+    def __add__(self, other: Any) -> Any:
+        if not isinstance(other, (int, Size)):
+            return _with_number(operator.add, self, other)
         return _collect((*_terms(self), *_terms(other)))
 
     __radd__ = __add__
@@ -53,13 +57,23 @@ class Size:
     def __neg__(self) -> Dim:
         return _collect((m, -c) for m, c in self.terms)
 
-    def __sub__(self, other: Dim) -> Dim:
+    def __sub__(self, other: Any) -> Any:
+        if not isinstance(other, (int, Size)):
+            return _with_number(operator.sub, self, other)
         return self + (-other)
 
-    def __rsub__(self, other: Dim) -> Dim:
+    def __rsub__(self, other: Any) -> Any:
         return -self + other
 
-    def __mul__(self, other: Dim) -> Dim:
+    def __truediv__(self, other: Any) -> Any:
+        return _with_number(operator.truediv, self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _with_number(lambda a, b: b / a, self, other)
+
+    def __mul__(self, other: Any) -> Any:
+        if not isinstance(other, (int, Size)):
+            return _with_number(operator.mul, self, other)
         return _collect(
             (tuple(sorted((*m, *k), key=str)), c * d) for m, c in self.terms for k, d in _terms(other)
         )
@@ -110,6 +124,22 @@ class Size:
 
     def __repr__(self) -> str:
         return f"Size({self})"
+
+
+_value: Callable[[Size], Any] | None = None
+
+
+def values_by(value: Callable[[Size], Any]) -> None:
+    """Sets how a size becomes a traced number, for arithmetic with what is no size: ``0.5*x.shape[0]``."""
+    global _value
+    _value = value
+
+
+def _with_number(apply: Callable[[Any, Any], Any], size: Size, other: Any) -> Any:
+    """Arithmetic of a size with a Python number; with all else it is the other's."""
+    if _value is None or not isinstance(other, (int, float, complex, Size)):
+        return NotImplemented
+    return apply(_value(size), _value(other) if isinstance(other, Size) else other)
 
 
 def _decided(a: Dim, b: Dim, asked: str) -> bool:

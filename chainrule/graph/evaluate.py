@@ -59,12 +59,20 @@ CALLBACKS: dict[str, Callable[..., Any]] = {}
 
 
 def evaluate(
-    graph: Graph, args: Sequence[Any], *, backend: Backend = "numpy", digits: int = 50
+    graph: Graph,
+    args: Sequence[Any],
+    *,
+    backend: Backend = "numpy",
+    digits: int = 50,
+    literal: Callable[[Any], Any] | None = None,
+    longest: int | None = None,
 ) -> list[Value]:
     """The outputs of ``graph`` for arguments that match its input types, one array each.
 
     Named sizes are taken from the arguments' shapes. With ``backend="mpmath"`` floating-point values are
-    object arrays of ``mpf`` or ``mpc`` computed with ``digits`` decimal digits; so may arguments be.
+    object arrays of ``mpf`` or ``mpc`` computed with ``digits`` decimal digits; so may arguments be. ``literal`` says
+    what a floating-point constant of the program stands for (0.1 may be a tenth). ``ArithmeticError`` is raised where a
+    while loop takes more than ``longest`` steps.
 
     Raises ``TypeError`` for a wrong number of arguments or an element type that does not convert,
     ``ValueError`` for shapes that do not match, naming the size that has two values.
@@ -84,7 +92,7 @@ def evaluate(
             for value, kind, name in zip(args, graph.inputs, graph.names, strict=True)
         ]
         sizes = bind_sizes(graph, [v.shape for v in values])
-        return _Interpreter(arithmetic, sizes).run(graph, values)
+        return Interpreter(arithmetic, sizes, literal).run(graph, values)
 
 
 def _argument(arithmetic: Arithmetic, value: Any, dtype: DType, name: str) -> Value:
@@ -247,11 +255,19 @@ Plan = list[tuple[Node, tuple[int, ...], tuple[int, ...]]]
 
 
 @final
-class _Interpreter:
+class Interpreter:
     """One evaluation: the arithmetic, the named sizes, and for each graph met its schedule."""
 
-    def __init__(self, arithmetic: Arithmetic, sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        arithmetic: Arithmetic,
+        sizes: Mapping[str, int],
+        literal: Callable[[Any], Any] | None = None,
+        longest: int | None = None,
+    ) -> None:
         self.arithmetic = arithmetic
+        self.literal = literal
+        self.longest = longest
         self.sizes = sizes
         self.plans: dict[Graph, tuple[Plan, list[int]]] = {}
 
@@ -306,6 +322,8 @@ class _Interpreter:
             case Input(_, position):
                 return args[position]
             case Const():
+                if self.literal is not None and is_inexact(node.dtype):
+                    return _each(self.literal, op.value.astype(object), dtype=object)
                 return op.value
             case SizeOf(dim):
                 return np.asarray(self.size(dim))
@@ -415,8 +433,12 @@ class _Interpreter:
         if op.condition == "predicate":
             assert op.predicate is not None
             carries, captured = x[: op.carries], x[op.carries :]
+            steps = 0
             while self.run(op.predicate, [*carries, *captured])[0]:
                 carries = self.run(op.body, [*carries, *captured])
+                steps += 1
+                if self.longest is not None and steps > self.longest:
+                    raise ArithmeticError(f"a while loop took more than {self.longest} steps")
             return carries
         trips = max(int(x[0]), 0)
         carries = x[1 : 1 + op.carries]

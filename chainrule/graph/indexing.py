@@ -82,8 +82,8 @@ class Plan:
 
     @property
     def is_view(self) -> bool:
-        """Whether NumPy gives a view: no computed index, and an array as result."""
-        return not self.arrays and bool(self.shape)
+        """Whether NumPy gives a view: no array as index (a computed number is none), and an array as result."""
+        return not any(i.type.shape for i in self.arrays) and bool(self.shape)
 
     @property
     def kept(self) -> list[Dim]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from .array import FUNCTIONS, Array, as_array
-from .blocks import Local, NotRollable, Undefined, in_trial, local
+from .blocks import Local, NotRollable, Undefined, in_trial, known
 from .creation import filled
 from .dtype import canonical
 from .effects import check_container
@@ -37,27 +37,12 @@ def fresh(array: Any, function: Any) -> Any:
     return array
 
 
-def _known(array: np.ndarray[Any, Any]) -> Local | None:
-    """What is known of a concrete array that is read or written to."""
-    scope = current()
-    own = local(array)
-    if own is None and scope is not None and array.base is not None:
-        whole = scope.root.made.get(id(array.base))
-        if whole is not None and whole.traced is not None:
-            raise error(
-                TypeError,
-                "a part of an array that was taken before traced values were written to the array; take it again,"
-                " or make the array with chainrule.numpy",
-            )
-    return own
-
-
 def ld(value: Any) -> Any:
     """A variable is read."""
     if isinstance(value, Undefined):
         raise value.problem()
     if type(value) is np.ndarray:
-        own = _known(value)
+        own = known(value)
         if own is not None and own.traced is not None:
             return own.traced
     return value
@@ -73,7 +58,7 @@ def ldu(read: Callable[[], Any], name: str) -> Any:
 
 def _writable(array: np.ndarray[Any, Any], *values: Any) -> Any:
     """What to write to: the concrete array, or what it becomes when the values or the place are traced."""
-    own = _known(array)
+    own = known(array)
     if own is not None and own.traced is not None:
         return own.traced
     scope = current()

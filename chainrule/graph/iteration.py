@@ -11,7 +11,7 @@ import numpy as np
 from . import dim as dims
 from . import express, lift
 from .array import Array, as_array, as_node, wrap
-from .blocks import NotRollable
+from .blocks import NotRollable, known, local
 from .dim import Dim, Size
 from .dtype import INT64
 from .node import Node, constant
@@ -27,6 +27,37 @@ class Items:
     trips: Node
     arrays: list[Array]
     at: Callable[[Array, Sequence[Array]], Any]
+    concrete: tuple[np.ndarray[Any, Any], ...] = ()  # those that the program has made, and may write to
+
+
+def going_through(value: Any) -> Iterator[Any]:
+    """``value``'s items one by one: while that lasts, an array may be written to, and so become traced."""
+    if type(value) is not np.ndarray or current() is None:
+        return iter(value)
+    return (_now(value)[i] for i in range(len(value)))
+
+
+def _now(array: np.ndarray[Any, Any]) -> Any:
+    own = known(array)
+    return array if own is None or own.traced is None else own.traced
+
+
+class Reversed:
+    """``reversed(array)``."""
+
+    __slots__ = ("_iterator", "of")
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+        self._iterator: Iterator[Any] | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        concrete = type(self.of) is np.ndarray
+        return ((_now(self.of) if concrete else self.of)[i] for i in range(len(self.of) - 1, -1, -1))
+
+    def __next__(self) -> Any:
+        self._iterator = self._iterator or iter(self)
+        return next(self._iterator)
 
 
 class TracedRange:
@@ -99,7 +130,7 @@ class Enumerated:
         self._iterator: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(enumerate(self.of, self.start))
+        return iter(enumerate(going_through(self.of), self.start))
 
     def __next__(self) -> Any:
         self._iterator = self._iterator or iter(self)
@@ -116,7 +147,7 @@ class Zipped:
         self._iterator: Iterator[Any] | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(zip(*self.of, strict=self.strict))
+        return iter(zip(*map(going_through, self.of), strict=self.strict))
 
     def __next__(self) -> Any:
         self._iterator = self._iterator or iter(self)
@@ -125,7 +156,7 @@ class Zipped:
 
 def length_of(value: Any) -> Dim | None:
     """How many items ``value`` has; None where that is not known, or asking for it would use it up."""
-    if isinstance(value, Enumerated):
+    if isinstance(value, (Enumerated, Reversed)):
         return length_of(value.of)
     if isinstance(value, Zipped):
         lengths = [length_of(v) for v in value.of]
@@ -140,7 +171,7 @@ def length_of(value: Any) -> Dim | None:
 
 def must_roll(value: Any) -> bool:
     """Whether Python cannot go through ``value``: how long it is shows only at run time."""
-    if isinstance(value, Enumerated):
+    if isinstance(value, (Enumerated, Reversed)):
         return must_roll(value.of)
     if isinstance(value, Zipped):
         return any(map(must_roll, value.of))
@@ -164,18 +195,26 @@ def items_of(value: Any) -> Items:
         return TracedRange(value.start, value.stop, value.step).items()
     if isinstance(value, Enumerated):
         inner, start = items_of(value.of), value.start
-        return Items(inner.count, inner.trips, inner.arrays, lambda i, parts: (i + start, inner.at(i, parts)))
+
+        def numbered(index: Array, parts: Sequence[Array]) -> Any:
+            return index + start, inner.at(index, parts)
+
+        return Items(inner.count, inner.trips, inner.arrays, numbered, inner.concrete)
+    if isinstance(value, Reversed):
+        return items_of(value.of[::-1])
     if isinstance(value, Zipped):
         return _zipped([items_of(v) for v in value.of])
     if isinstance(value, (list, tuple)):
         value = _uniform(value)
+    concrete: tuple[np.ndarray[Any, Any], ...] = ()
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        concrete = tuple(v for v in (value, value.base) if v is not None and local(v) is not None)
         value = as_array(value)
     if isinstance(value, Array):
         if not value.shape:
             raise error(TypeError, "iteration over a traced scalar")
         count = value.shape[0]
-        return Items(count, lift.size_value(count), [value], lambda _, parts: parts[0])
+        return Items(count, lift.size_value(count), [value], lambda _, parts: parts[0], concrete)
     raise NotRollable(f"it goes over a {type(value).__name__}")
 
 
@@ -213,4 +252,4 @@ def _zipped(parts: list[Items]) -> Items:
             found.append(part.at(index, own))
         return tuple(found)
 
-    return Items(count, trips, arrays, at)
+    return Items(count, trips, arrays, at, tuple(c for p in parts for c in p.concrete))

@@ -14,8 +14,8 @@ reverse-mode automatic differentiation (2021).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import assert_never
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, assert_never
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from . import dim as dims
 from .dim import Dim, Shape
 from .dtype import BOOL, INT64, DType
 from .express import NODES, apply, broadcast, cast, reduce, spread, transpose, zeros
-from .node import Node, const_value, constant, make
+from .node import Graph, Node, const_value, constant, make
 from .op import (
     Broadcast,
     Cast,
@@ -33,6 +33,7 @@ from .op import (
     Cumulative,
     Insert,
     Iota,
+    Linalg,
     Op,
     Reduce,
     Reshape,
@@ -57,8 +58,7 @@ class Seed:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """coefficient·source where mask (None: 1, everywhere)."""
 
     source: Var
@@ -95,7 +95,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Structured:
-    """The derivative of a Cond or Loop node; its results are read through ``Pick``. ``sources`` per argument."""
+    """The derivative of a Cond, Call or Loop node; its results are read through ``Pick``. ``sources`` per argument."""
 
     node: Node
     sources: tuple[Var | None, ...]
@@ -107,17 +107,38 @@ class Pick:
     index: int
 
 
-Instruction = Seed | Combine | Map | Join | Structured | Pick
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """The derivative of a call by a program from cotangents of its results to cotangents of its arguments.
+
+    ``pull`` takes (*before, *cotangents of types ``kinds``, *after); ``program`` is the same as a linear program, None
+    where it is not linear. ``sources``: per output of ``pull``. The results are read through ``Pick``.
+    """
+
+    node: Node
+    pull: Graph
+    before: tuple[Node, ...]
+    after: tuple[Node, ...]
+    kinds: tuple[Type, ...]
+    program: Program | None
+    sources: tuple[Var | None, ...]
+
+
+Instruction = Seed | Combine | Map | Join | Structured | Pulled | Pick
 
 
 @dataclass(slots=True)
 class Program:
-    """Instructions in order; ``types`` are the tangents' types; an output None does not depend on the inputs."""
+    """Instructions in order; ``types`` are the tangents' types; an output None does not depend on the inputs.
+
+    ``replaced`` says which primal nodes are computed by others, as a rule of the user's has it.
+    """
 
     instructions: list[Instruction] = field(default_factory=list)
     types: list[Type] = field(default_factory=list)
     inputs: list[Type] = field(default_factory=list)
     outputs: list[Var | None] = field(default_factory=list)
+    replaced: dict[Node, Node] = field(default_factory=dict)
 
     def emit(self, instruction: Instruction, kind: Type) -> Var:
         self.instructions.append(instruction)
@@ -153,7 +174,7 @@ def accumulate(program: Program) -> Program:
             else:
                 add_term(merged, term, program.types[var].dtype)
         instructions[var] = Combine(tuple(Term(s, c, m) for (s, m), c in merged.items()))
-    return Program(instructions, program.types, program.inputs, program.outputs)
+    return replace(program, instructions=instructions)
 
 
 def sources(instruction: Instruction) -> list[Var]:
@@ -165,7 +186,7 @@ def sources(instruction: Instruction) -> list[Var]:
             return [t.source for t in terms]
         case Map() | Pick():
             return [instruction.source]
-        case Join() | Structured():
+        case Join() | Structured() | Pulled():
             return [s for s in instruction.sources if s is not None]
         case _:
             assert_never(instruction)
@@ -231,6 +252,8 @@ def scaled(pair: Pair, coefficient: Node | None, mask: Node | None) -> Pair:
     """value·coefficient where mask, with the selects that keep zeros zero."""
     value, support = pair
     product = value if coefficient is None else value * coefficient
+    if support is None and mask is None:
+        return product, None
     support = both(support, mask)
     guard = mask if coefficient is None or certainly_finite(coefficient) else support
     return (product if guard is None else NODES.where(guard, product, 0)), support
@@ -271,13 +294,14 @@ def forward(program: Program, seeds: Sequence[Pairs]) -> tuple[list[Pairs], dict
     Loops and branches compute value and tangents together; the second result says which nodes of the primal program
     are so replaced.
     """
+    from .pulled import forward_pulled
     from .structured import forward_structured
 
     count = len(seeds[0]) if seeds else 0
     nothing: Pairs = [None] * count
     values: list[Pairs] = []
     multiple: dict[Var, list[Pairs]] = {}
-    replaced: dict[Node, Node] = {}
+    replaced = dict(program.replaced)
     for var, instruction in enumerate(program.instructions):
         row = nothing
         match instruction:
@@ -294,6 +318,9 @@ def forward(program: Program, seeds: Sequence[Pairs]) -> tuple[list[Pairs], dict
             case Structured(node, used):
                 tangents = [None if s is None else values[s] for s in used]
                 multiple[var] = forward_structured(node, tangents, count, replaced)
+            case Pulled():
+                tangents = [None if s is None else values[s] for s in instruction.sources]
+                multiple[var] = forward_pulled(instruction, tangents, count, replaced)
             case Pick(source, index):
                 row = multiple[source][index]
             case _:
@@ -339,6 +366,8 @@ def map_pair(op: Op, pair: Pair, given: Type, slot: int, others: tuple[Node, ...
     value, support = pair
     if isinstance(op, Contract) and support is not None:
         return masked_contract(op, pair, given, slot, others[0])
+    if isinstance(op, Linalg):
+        return solved(op, pair, given, others[0])
     mask = None if support is None else mapped_mask(op, support, given, others)
     return mapped(op, value, given, slot, others), mask
 
@@ -367,6 +396,17 @@ def mapped(op: Op, value: Node, given: Type, slot: int, others: tuple[Node, ...]
             return cast(value, dtype)
         case _:
             return make(op, (*others[:slot], value, *others[slot:]))
+
+
+def solved(op: Linalg, pair: Pair, given: Type, matrix: Node) -> Pair:
+    """A linear system with a tangent as its right-hand sides: a column that is supported nowhere stays zero."""
+    value, support = materialise(pair[0], given), pair[1]
+    result = make(op, (matrix, value))
+    if support is None:
+        return result, None
+    columns = reduce("any", spread(support, given.shape), (given.rank - 2,))
+    reached = broadcast(columns, given.shape, (*range(given.rank - 2), given.rank - 1))
+    return NODES.where(reached, result, 0), reached
 
 
 def mapped_mask(op: Op, mask: Node, given: Type, others: tuple[Node, ...]) -> Node:

@@ -6,11 +6,12 @@ Which variables these are, and of which types, is found by tracing the body unti
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from . import express, lift, tree
-from .array import Array, argument, as_node, node_of, wrap
+from .after import noted
+from .array import Array, View, argument, as_node, node_of, wrap
 from .blocks import (
     NotRollable,
     Slot,
@@ -22,13 +23,14 @@ from .blocks import (
     is_buffer,
     is_numeric,
     kind_of,
+    resolved,
     same,
 )
 from .branches import taking, truth
 from .dim import show
 from .dtype import INT64
 from .iteration import Items
-from .node import Graph, Node, constant, make, results
+from .node import Graph, Node, constant, make, results, topological
 from .op import Const, Loop, Scalar, Type
 from .scope import Scope, current
 from .trace import close_inner
@@ -67,12 +69,49 @@ class _Rolled:
         return [n for s in self.slots for n in s.nodes]
 
     def settle(self, prefix: Sequence[Type], slices: Sequence[Type], run: Body) -> _Pass:
-        """The body traced with the right slots and types; ``run`` takes its other arguments."""
+        """The body traced with the right slots and types; ``run`` takes its other arguments.
+
+        A loop in the body of another is traced whenever that one is: from the second time on it begins with what it
+        was found to change, so that the number of traces is not multiplied from level to level.
+        """
+        given = list(self.slots)
+        expected = self._expected()
+        if expected:
+            self.slots += expected
+            try:
+                return self._settled(prefix, slices, run)
+            except (TypeError, ValueError):  # something else is changed, of other types, when it is run from elsewhere
+                self.slots = given
+        return self._settled(prefix, slices, run)
+
+    def _settled(self, prefix: Sequence[Type], slices: Sequence[Type], run: Body) -> _Pass:
         for _ in range(_PASSES):
             found, grown = self._trace(prefix, slices, run)
             if not grown:
+                self._remember()
                 return found
         raise error(TypeError, "the variables of a loop do not settle on types", self.variables.where)
+
+    def _remember(self) -> None:
+        """Notes what showed only when the body was traced: arrays that it writes to, and variables that it makes."""
+        scope, code = current(), getattr(self.blocks[0], "__code__", None)
+        if scope is not None and code is not None:
+            scope.root.rolled[code] = [replace(s) for s in self.slots if s.born or isinstance(s.place, Array)]
+
+    def _expected(self) -> list[Slot]:
+        """The slots of that kind that the body had before, as far as they are still there."""
+        scope, code = current(), getattr(self.blocks[0], "__code__", None)
+        found: list[Slot] = []
+        for slot in [] if scope is None or code is None else scope.root.rolled.get(code, []):
+            place = slot.place
+            if any(s.place is place for s in self.slots):
+                continue
+            if isinstance(place, Array):
+                if place._scope.alive:
+                    found.append(replace(slot, nodes=[place.node]))
+            elif type(self.start[place]) in (Undefined, UndefinedReturnValue):
+                found.append(replace(slot, nodes=list(slot.nodes)))
+        return found
 
     def scope(self, prefix: Sequence[Type], slices: Sequence[Type] = ()) -> Any:
         types = [*prefix, *(n.type for n in self.nodes), *slices]
@@ -155,6 +194,11 @@ class _Rolled:
             raise error(TypeError, f"{name} changes its structure in the loop: {shown}; begin with a number", where)
         return _slot(i, leaves, spec)
 
+    def writes_to(self, array: Array) -> bool:
+        """Whether the body, as far as it has been traced, writes to the array, or to what it is a part of."""
+        root = array._root if isinstance(array, View) else array
+        return any(slot.place is root for slot in self.slots)
+
     def finish(self, values: Sequence[Node], at_least_once: bool, holds: int | None = None) -> None:
         """The variables after the loop; the value number ``holds`` is a flag that has ended it."""
         rest = iter(values)
@@ -213,7 +257,7 @@ def while_loop(test: Body, body: Body, variables: Variables, *, trial: bool, by_
     op, nodes = _predicate_loop(found, scope, condition, [], rolled)
     if by_data and not _depends_on_data(op, nodes):
         raise NotRollable("its test does not depend on data")
-    rolled.finish(results(make(op, nodes)), at_least_once=trial, holds=_flag(condition, scope))
+    rolled.finish(results(noted(make(op, nodes))), at_least_once=trial, holds=_flag(condition, scope))
 
 
 def _flag(condition: Node, scope: Scope) -> int | None:
@@ -223,15 +267,17 @@ def _flag(condition: Node, scope: Scope) -> int | None:
     return None
 
 
-def for_loop(items: Items, extra: Body | None, body: Body, variables: Variables, *, trial: bool) -> None:
+def for_loop(
+    items: Items, extra: Body | None, body: Body, variables: Variables, *, trial: bool, alike: bool = False
+) -> None:
     """``for item in items: body(item)``, as long as ``extra`` holds. A ``trial`` may be run as Python instead, and
-    raises ``NotRollable`` where ``extra`` does not depend on data.
+    raises ``NotRollable`` where ``extra`` does not depend on data; with ``alike`` also where the steps use their items.
     """
     blocks = [body] if extra is None else [body, extra]
     rolled = _Rolled(variables, blocks, trial)
     known = isinstance(items.count, int) and items.count > 0
     if extra is None:
-        rolled.finish(_counted(items, body, rolled), at_least_once=known)
+        rolled.finish(_counted(items, body, rolled, alike), at_least_once=known)
         return
 
     def run(index: list[Array]) -> None:
@@ -239,6 +285,8 @@ def for_loop(items: Items, extra: Body | None, body: Body, variables: Variables,
         body(items.at(index[0], [a[index[0]] for a in items.arrays]))
 
     found = rolled.settle([_INDEX], (), run)
+    if _has_changed(items):
+        raise NotRollable("it writes to the array that it goes over")
     with rolled.scope([_INDEX]) as scope:
         try:
             rolled.enter(scope, 1)
@@ -251,11 +299,14 @@ def for_loop(items: Items, extra: Body | None, body: Body, variables: Variables,
     op, nodes = _predicate_loop(found, scope, condition, [constant(0, INT64)], rolled)
     if trial and not _depends_on_data(op, nodes, skip=1):
         raise NotRollable("where it ends does not depend on data")
-    rolled.finish(results(make(op, nodes))[1:], at_least_once=known)
+    rolled.finish(results(noted(make(op, nodes)))[1:], at_least_once=known)
 
 
-def _counted(items: Items, body: Body, rolled: _Rolled) -> Sequence[Node]:
+def _counted(items: Items, body: Body, rolled: _Rolled, alike: bool) -> Sequence[Node]:
+    if _has_changed(items):
+        raise NotRollable("it writes to the array that it goes over")
     by_index = items.count is None  # nothing can be scanned along an unknown length
+    by_index |= any(rolled.writes_to(a) for a in items.arrays)  # nor what changes meanwhile
     scanned = [] if by_index else [node_of(a) for a in items.arrays]
     slices = [Type(n.type.shape[1:], n.type.dtype) for n in scanned]
 
@@ -265,13 +316,23 @@ def _counted(items: Items, body: Body, rolled: _Rolled) -> Sequence[Node]:
         body(items.at(index, [a[index] for a in items.arrays] if by_index else parts))
 
     found = rolled.settle([_INDEX], slices, run)
+    if _has_changed(items) or (not by_index and any(rolled.writes_to(a) for a in items.arrays)):
+        return _counted(items, body, rolled, alike)
     starts = rolled.nodes
+    own = {found.scope.inputs[0], *found.scope.inputs[1 + len(starts) :]}
+    if alike and not own.isdisjoint(topological(found.outputs)):
+        raise NotRollable("it is short, and its steps differ")
     if not starts:
         return []
     graph, captured = close_inner(found.scope, found.outputs, found.scope.names, True)
     _see(captured)
     op = Loop("count", graph, None, len(starts), len(scanned), items.count)
-    return results(make(op, (items.trips, *starts, *scanned, *captured)))
+    return results(noted(make(op, (items.trips, *starts, *scanned, *captured))))
+
+
+def _has_changed(items: Items) -> bool:
+    """Whether concrete arrays that the loop goes over have become traced: something was written to them."""
+    return any(isinstance(resolved(array), Array) for array in items.concrete)
 
 
 def _count(index: Array) -> None:

@@ -1,7 +1,7 @@
 """Node and Graph: programs as shared expression DAGs.
 
 Nodes are interned: equal subexpressions are one object, and identity is equality. A ``digest`` of the structure, the
-same in every process, orders terms and keys caches. Every traversal is iterative.
+same in every process, orders terms and keys caches; it is computed when it is asked for. Every traversal is iterative.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
+from struct import pack
 from typing import Any, Final, final
 
 import numpy as np
 
-from .dtype import DType
-from .op import Const, Input, Op, Project, Result, Scalar, Type, encode, infer
+from .dtype import FLOAT64, DType
+from .op import KEEPS_TYPE, Const, Input, Op, Project, Result, Scalar, Type, encode, infer
 from .operators import Operators
 
 
@@ -27,13 +27,13 @@ class Node(Operators):
     ``level`` is the deepest level of a free ``Input`` below (−1: a constant).
     """
 
-    __slots__ = ("__weakref__", "args", "digest", "level", "op", "type")
+    __slots__ = ("__weakref__", "_digest", "args", "level", "op", "type")
 
     op: Op
     args: tuple[Node, ...]
     type: Any  # Type; a tuple of Types where the op has several results
-    digest: bytes
     level: int
+    _digest: bytes | None
 
     def __repr__(self) -> str:
         inner = ", ".join(type(a.op).__name__ for a in self.args)
@@ -46,6 +46,11 @@ class Node(Operators):
         return _expression(name, *args)
 
     @property
+    def digest(self) -> bytes:
+        """16 bytes that tell structures apart, the same in every process."""
+        return self._digest or _digested(self)
+
+    @property
     def shape(self) -> Any:
         return self.type.shape
 
@@ -54,11 +59,14 @@ class Node(Operators):
         return self.type.dtype  # type: ignore[no-any-return]
 
 
+Key = tuple[str | bytes, tuple[Node, ...]]  # what a node is interned by: the code of its op, and its arguments
+
+
 class _Entry(weakref.ref[Node]):
     """A weak reference to an interned node, which knows its key."""
 
     __slots__ = ("key",)
-    key: bytes
+    key: Key
 
 
 def _forget(entry: weakref.ref[Node]) -> None:
@@ -69,8 +77,8 @@ def _forget(entry: weakref.ref[Node]) -> None:
 
 
 # Not a WeakValueDictionary: nodes are made by the hundred thousand, and its methods are Python code.
-_table: Final[dict[bytes, _Entry]] = {}
-_lock: Final = threading.RLock()  # a node may die, and its entry go, while an entry is made
+_table: Final[dict[Key, _Entry]] = {}
+_lock: Final = threading.RLock()  # a node may die, and its entry go, while another takes its place
 _scalar_codes: Final[dict[str, bytes]] = {}
 _numbers: Final[dict[tuple[DType, bytes], Node]] = {}  # recent scalar constants, which derivatives make over and over
 _values: Final[dict[tuple[DType, bytes], Any]] = {}  # what the constants among them are in Python
@@ -89,49 +97,81 @@ def _expression(name: str, *args: Any) -> Node:
 
 def make(op: Op, args: tuple[Node, ...] = ()) -> Node:
     """The node ``op(*args)``, interned."""
-    if type(op) is Scalar:
-        code = _scalar_codes.get(op.name)
-        if code is None:
-            code = _scalar_codes.setdefault(op.name, encode(op))
-    else:
-        code = encode(op)
-    for a in args:
-        code += a.digest
-    digest = blake2b(code, digest_size=16).digest()
-    entry = _table.get(digest)
+    is_scalar = type(op) is Scalar
+    key: Key = (op.name if is_scalar else encode(op), args)  # type: ignore[union-attr]
+    entry = _table.get(key)
     if entry is not None:
         found = entry()
         if found is not None:
             return found
     node = Node()
-    node.op, node.args, node.digest = op, args, digest
-    node.type = infer(op, [a.type for a in args])
+    node.op, node.args, node._digest = op, args, None
     level = op.level if type(op) is Input else -1
     for a in args:
         if a.level > level:
             level = a.level
     node.level = level
+    if is_scalar and op.name in KEEPS_TYPE and len(args) < 3 and args[0].type is args[-1].type:  # type: ignore[union-attr]
+        node.type = args[0].type
+    else:
+        kind = infer(op, [a.type for a in args])
+        if type(kind) is Type and not kind.shape:
+            kind = _scalar_types.setdefault(kind.dtype, kind)
+        node.type = kind
     made = _Entry(node, _forget)
-    made.key = digest
+    made.key = key
+    entry = _table.setdefault(key, made)
+    return node if entry is made else _settled(node, made)
+
+
+def _settled(node: Node, made: _Entry) -> Node:
+    """The node of an entry whose key was taken: by another thread, or by a node that is dead."""
     with _lock:
-        entry = _table.get(digest)
+        entry = _table.get(made.key)
         found = None if entry is None else entry()
         if found is not None:
             return found
-        _table[digest] = made
-    return node
+        _table[made.key] = made
+        return node
+
+
+def _digested(root: Node) -> bytes:
+    """Gives the nodes from ``root`` down their digests."""
+    from hashlib import blake2b  # brings all of OpenSSL with it
+
+    stack = [(root, iter(root.args))]
+    while stack:
+        node, rest = stack[-1]
+        for a in rest:
+            if a._digest is None:
+                stack.append((a, iter(a.args)))
+                break
+        else:
+            stack.pop()
+            op = node.op
+            if type(op) is Scalar:
+                code = _scalar_codes.get(op.name) or _scalar_codes.setdefault(op.name, encode(op))
+            else:
+                code = encode(op)
+            code += b"".join([a._digest for a in node.args])  # type: ignore[misc]  # arguments come first
+            node._digest = blake2b(code, digest_size=16).digest()
+    assert root._digest is not None
+    return root._digest
 
 
 def constant(value: Any, dtype: DType | None = None) -> Node:
     """A scalar or (small) array as a node."""
-    array = np.asarray(value, dtype)
-    data = array.tobytes()
-    if array.ndim:
-        return make(Const(Type(array.shape, array.dtype), data))
-    key = (array.dtype, data)
+    if type(value) is float and (dtype is FLOAT64 or dtype is None):
+        dtype, data = FLOAT64, pack("d", value)
+    else:
+        array = np.asarray(value, dtype)
+        dtype, data = array.dtype, array.tobytes()
+        if array.ndim:
+            return make(Const(Type(array.shape, dtype), data))
+    key = (dtype, data)
     node = _numbers.get(key)
     if node is None:
-        kind = _scalar_types.setdefault(array.dtype, Type((), array.dtype))
+        kind = _scalar_types.setdefault(dtype, Type((), dtype))
         node = make(Const(kind, data))
         if len(_numbers) >= _NUMBERS_KEPT:
             _numbers.clear()
@@ -198,22 +238,26 @@ def topological_until(outputs: Iterable[Node], known: Container[Node]) -> list[N
     order: list[Node] = []
     done: set[Node] = set()
     for root in outputs:
-        stack = [root]
-        while stack:
-            node = stack[-1]
-            if node in done or node in known:
-                stack.pop()
-                continue
-            waiting = [a for a in node.args if a not in done]
-            if waiting and known:
-                waiting = [a for a in waiting if a not in known]
-            if waiting:
-                waiting.reverse()
-                stack.extend(waiting)
+        if root in done or root in known:
+            continue
+        done.add(root)
+        node, rest = root, iter(root.args)
+        above: list[tuple[Node, Iterator[Node]]] = []
+        while True:
+            for a in rest:
+                if a in done or a in known:
+                    continue
+                done.add(a)
+                if a.args:
+                    above.append((node, rest))
+                    node, rest = a, iter(a.args)
+                    break
+                order.append(a)
             else:
-                done.add(node)
                 order.append(node)
-                stack.pop()
+                if not above:
+                    break
+                node, rest = above.pop()
     return order
 
 
@@ -227,17 +271,16 @@ def substitute(outputs: Sequence[Node], known: Mapping[Node, Node]) -> tuple[Nod
 
 @final
 class Graph:
-    """A closed program: input types → output nodes over ``Input(0, position)``. Interned by digest.
+    """A closed program: input types → output nodes over ``Input(0, position)``. Equal structure is equality.
 
     ``names`` and ``provenance`` (node → where it comes from in the user's program) are for people; they are no part
     of a graph's identity. The first graph of a digest gives them unless others are passed to ``annotate``.
     """
 
-    __slots__ = ("__weakref__", "_nodes", "digest", "inputs", "names", "outputs", "provenance")
+    __slots__ = ("__weakref__", "_digest", "_hash", "_nodes", "inputs", "names", "outputs", "provenance")
 
     inputs: tuple[Type, ...]
     outputs: tuple[Node, ...]
-    digest: bytes
     names: tuple[str, ...]
     provenance: Mapping[Node, Any]
 
@@ -251,17 +294,26 @@ class Graph:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.names = tuple(names) or tuple(f"x{i}" for i in range(len(self.inputs)))
         self.provenance = provenance if provenance is not None else {}
-        text = "|".join(map(str, self.inputs)).encode()
-        self.digest = blake2b(
-            b"".join([b"graph", text, *[o.digest for o in self.outputs]]), digest_size=16
-        ).digest()
         self._nodes: tuple[Node, ...] | None = None
+        self._digest: bytes | None = None
+        self._hash = hash(self.outputs)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Graph) and self.digest == other.digest
+        return isinstance(other, Graph) and self.outputs == other.outputs and self.inputs == other.inputs
 
     def __hash__(self) -> int:
-        return hash(self.digest)
+        return self._hash
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes that tell programs apart, the same in every process."""
+        if self._digest is None:
+            from hashlib import blake2b
+
+            text = "|".join(map(str, self.inputs)).encode()
+            parts = [b"graph", text, *[o.digest for o in self.outputs]]
+            self._digest = blake2b(b"".join(parts), digest_size=16).digest()
+        return self._digest
 
     def __len__(self) -> int:
         return len(self.nodes)

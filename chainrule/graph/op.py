@@ -15,6 +15,7 @@ import numpy as np
 from . import dim as dims
 from .dim import Dim, Shape
 from .dtype import BOOL, INT64, NAMES, DType, complex_of, inexact_of, real_of
+from .rule import Rule
 from .scalar import PRIMITIVES
 
 if TYPE_CHECKING:
@@ -274,6 +275,9 @@ class Loop:
 
     ``predicate``: arguments (*carries, *captured); ``body`` and ``predicate`` take the same; the body returns the
     carries; it runs while ``predicate`` gives True. Results: the final carries.
+
+    ``kept`` is how many states reverse mode keeps, where the program asks for checkpoints: a number, or 0 where it is
+    left to the compiler; None where it does not ask.
     """
 
     condition: Literal["map", "count", "predicate"]
@@ -283,14 +287,19 @@ class Loop:
     scanned: int
     length: Dim | None
     reverse: bool = False
+    kept: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A graph applied as one op, with a derivative rule of its own (``rule`` is a key to it)."""
+    """A graph applied as one op; ``rule`` says how it is differentiated.
+
+    A ``Rule``: by that, and the call is inlined before it is compiled. ``"recompute"``: through its body; reverse mode
+    has nothing of the body but its arguments and results, and computes the rest again.
+    """
 
     body: Graph
-    rule: str
+    rule: Rule | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +359,7 @@ def _token(value: object) -> str:
         case None | bool() | int() | str():
             return repr(value)
         case _:
-            digest: bytes = value.digest  # type: ignore[attr-defined]  # a Graph
+            digest: bytes = value.digest  # type: ignore[attr-defined]  # a Graph or a Rule
             return digest.hex()
 
 
@@ -428,12 +437,12 @@ def infer(op: Op, types: Sequence[Any]) -> Result:
             assert_never(op)
 
 
-_KEEPS_TYPE = frozenset(name for name, p in PRIMITIVES.items() if p.result == "same")
+KEEPS_TYPE = frozenset(name for name, p in PRIMITIVES.items() if p.result == "same")
 
 
 def _infer_scalar(name: str, types: Sequence[Type]) -> Type:
     widest = types[-1]  # `where` and `complex` have their value arguments last
-    if name in _KEEPS_TYPE and (len(types) == 1 or (types[0] is widest and len(types) == 2)):
+    if name in KEEPS_TYPE and (len(types) == 1 or (types[0] is widest and len(types) == 2)):
         return widest
     for t in types:
         if t.shape and t is not widest:

@@ -3,19 +3,24 @@
 - ``x[i]``, ``x[i] = v`` and augmented assignments become calls, so that a concrete array meets a traced index or value.
 - ``else`` of loops becomes a flag; ``super()`` and private names get what they take from the class around them.
 - ``raise`` asks first whether its condition was known.
+- ``y := …`` becomes an assignment before the statement that it is in.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-OPERATORS: Final = "ag__"  # the name of the operators in rewritten source
+from .idioms import OPERATORS, Idioms, Unprepared, copy_place, operator
 
-_SYMBOLS: Final = {
+SYMBOLS: Final = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
     ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.LShift: "<<", ast.RShift: ">>",
 }  # fmt: skip
+
+
+COMPARISONS: Final = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 
 
 def prepared(node: Any, qualname: str) -> Any:
@@ -24,11 +29,7 @@ def prepared(node: Any, qualname: str) -> Any:
     owner = path[-2] if len(path) > 1 and path[-2] != "<locals>" else ""
     if isinstance(node, ast.FunctionDef):
         node.decorator_list = []
-    return _Prepare(owner).visit(node)
-
-
-def _operator(name: str, *args: ast.expr) -> ast.Call:
-    return ast.Call(ast.Attribute(ast.Name(OPERATORS, ast.Load()), name, ast.Load()), list(args), [])
+    return _Prepare(owner).visit(Idioms().visit(node))
 
 
 class _Prepare(ast.NodeTransformer):
@@ -36,13 +37,14 @@ class _Prepare(ast.NodeTransformer):
         self.owner = owner.lstrip("_")
         self.count = 0
         self.first: list[str] = []
+        self.hoisted: list[ast.stmt] | None = None
 
     def visit(self, node: ast.AST) -> Any:
         """What replaces a node is where the node was."""
         found = super().visit(node)
         for part in found if isinstance(found, list) else [found]:
             if part is not None and part is not node and hasattr(node, "lineno"):
-                _copy_place(node, part)
+                copy_place(node, part)
         return found
 
     def _temporary(self) -> str:
@@ -86,9 +88,12 @@ class _Prepare(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load) or _is_literal(node.slice):
             return node
-        return _operator("get_item", node.value, _index(node.slice))
+        return operator("get_item", node.value, _index(node.slice))
 
     def visit_Assign(self, node: ast.Assign) -> Any:
+        return self._hoisting(node, ("value",), self._assign)
+
+    def _assign(self, node: ast.Assign) -> Any:
         self.generic_visit(node)
         if not any(isinstance(part, ast.Subscript) for t in node.targets for part in _parts(t)):
             return node
@@ -114,29 +119,101 @@ class _Prepare(ast.NodeTransformer):
         return target
 
     def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        return self._hoisting(node, ("value",), self._augmented)
+
+    def _augmented(self, node: ast.AugAssign) -> Any:
         self.generic_visit(node)
-        symbol = ast.Constant(_SYMBOLS[type(node.op)])
+        symbol = ast.Constant(SYMBOLS[type(node.op)])
         if isinstance(node.target, ast.Subscript):
             target = node.target
-            return ast.Expr(_operator("update_item", target.value, _index(target.slice), symbol, node.value))
+            return ast.Expr(operator("update_item", target.value, _index(target.slice), symbol, node.value))
         if isinstance(node.target, ast.Name):
             read = ast.Name(node.target.id, ast.Load())
-            return ast.Assign([node.target], _operator("update", read, symbol, node.value))
+            return ast.Assign([node.target], operator("update", read, symbol, node.value))
         return node
 
+    # --- assignments in expressions ---
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> Any:
+        self.generic_visit(node)
+        if self.hoisted is None:
+            raise Unprepared(f"`{ast.unparse(node)}` may not be run; assign on a line of its own")
+        self.hoisted.append(ast.Assign([node.target], node.value))
+        return ast.Name(node.target.id, ast.Load())
+
+    def _hoisting(self, node: Any, parts: Sequence[str], visit: Callable[[Any], Any]) -> Any:
+        """A statement after the assignments in its expressions ``parts``, which are always run."""
+        if not any(isinstance(n, ast.NamedExpr) for p in parts for n in _expressions(getattr(node, p))):
+            return visit(node)
+        outer, self.hoisted = self.hoisted, []
+        for part in parts:
+            if getattr(node, part) is not None:
+                setattr(node, part, self.visit(getattr(node, part)))
+        before, self.hoisted = self.hoisted, outer
+        after = visit(node)
+        return [*before, *(after if isinstance(after, list) else [after])]
+
+    def _maybe(self, node: Any, first: str) -> Any:
+        """An expression of which only ``first`` is always run."""
+        part = getattr(node, first)
+        if isinstance(part, list):
+            part[0] = self.visit(part[0])
+        else:
+            setattr(node, first, self.visit(part))
+        outer, self.hoisted = self.hoisted, None
+        self.generic_visit(node)
+        self.hoisted = outer
+        return node
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        return self._maybe(node, "values")
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        return self._maybe(node, "test")
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        if len(node.ops) < 2:
+            return self.generic_visit(node)
+        node.left = self.visit(node.left)
+        return self._maybe(node, "comparators")
+
+    def _never(self, node: Any) -> Any:
+        outer, self.hoisted = self.hoisted, None
+        self.generic_visit(node)
+        self.hoisted = outer
+        return node
+
+    visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _never
+
     # --- statements ---
+
+    def visit_If(self, node: ast.If) -> Any:
+        return self._hoisting(node, ("test",), self.generic_visit)
+
+    def visit_Return(self, node: ast.Return) -> Any:
+        return self._hoisting(node, ("value",), self.generic_visit)
+
+    def visit_Expr(self, node: ast.Expr) -> Any:
+        return self._hoisting(node, ("value",), self.generic_visit)
 
     def visit_Raise(self, node: ast.Raise) -> Any:
         self.generic_visit(node)
         if node.exc is not None:
-            node.exc = _operator("raised", node.exc)
+            node.exc = operator("raised", node.exc)
         return node
 
     def visit_For(self, node: ast.For) -> Any:
-        return self._loop(node)
+        return self._hoisting(node, ("iter",), self._loop)
 
     def visit_While(self, node: ast.While) -> Any:
-        return self._loop(node)
+        if not any(isinstance(n, ast.NamedExpr) for n in _expressions(node.test)):
+            return self._loop(node)
+        if node.orelse:
+            raise Unprepared("a loop with `:=` in its test has an `else`; assign on a line of its own")
+        leave = ast.If(ast.UnaryOp(ast.Not(), node.test), [ast.Break()], [])
+        endless = ast.While(ast.Constant(True), [leave, *node.body], [])
+        copy_place(node, endless)
+        return self._loop(endless)
 
     def _loop(self, node: Any) -> Any:
         self.generic_visit(node)
@@ -149,14 +226,8 @@ class _Prepare(ast.NodeTransformer):
         return [_assign(flag, False), node, ast.If(unbroken, orelse, [])]
 
 
-def _copy_place(old: Any, new: ast.AST) -> None:
-    """The parts of ``new`` that have no place yet get that of ``old``."""
-    from malt.pyct import anno
-
-    place = anno.getanno(old, anno.Basic.ORIGIN, default=None)
-    for part in ast.walk(new):
-        if place is not None and not anno.hasanno(part, anno.Basic.ORIGIN):
-            anno.setanno(part, anno.Basic.ORIGIN, place)
+def _expressions(node: Any) -> Iterator[ast.AST]:
+    return ast.walk(node) if node is not None else iter(())
 
 
 def _assign(name: str, value: Any) -> ast.stmt:
@@ -193,7 +264,7 @@ def _index(index: Any) -> ast.expr:
     """A subscript as an expression: slices are no expressions of their own."""
     if isinstance(index, ast.Slice):
         ends = [p if p is not None else ast.Constant(None) for p in (index.lower, index.upper, index.step)]
-        return _operator("slice_", *ends)
+        return operator("slice_", *ends)
     if isinstance(index, ast.Tuple):
         return ast.Tuple([_index(e) for e in index.elts], ast.Load())
     found: ast.expr = index
@@ -201,4 +272,4 @@ def _index(index: Any) -> ast.expr:
 
 
 def _set(value: ast.expr, target: ast.Subscript) -> ast.Call:
-    return _operator("set_item", value, target.value, _index(target.slice))
+    return operator("set_item", value, target.value, _index(target.slice))

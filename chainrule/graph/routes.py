@@ -9,6 +9,7 @@ import cmath
 import functools
 import math
 from collections.abc import Callable, Sequence
+from types import UnionType
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from .array import FUNCTIONS, Array, as_array, elementwise, wrap
 from .dim import Size
 from .dtype import COMPLEX128, FLOAT64, INT64
-from .iteration import Enumerated, TracedRange, Zipped
+from .iteration import Enumerated, Reversed, TracedRange, Zipped
 from .where import error
 
 Call = Callable[..., Any]
@@ -39,7 +40,7 @@ def is_traced(value: Any) -> bool:
     """Whether a value, or one in a container, is traced, or a size."""
     if isinstance(value, (Array, Size, TracedRange)):
         return True
-    if isinstance(value, (Enumerated, Zipped)):
+    if isinstance(value, (Enumerated, Reversed, Zipped)):
         return is_traced(value.of)
     if isinstance(value, (list, tuple)):
         return any(map(is_traced, value))
@@ -218,7 +219,7 @@ def zipped(*iterables: Any, strict: bool = False) -> Any:
 
 @route(reversed)
 def backwards(sequence: Any) -> Any:
-    return sequence[::-1] if isinstance(sequence, Array) else reversed(sequence)
+    return Reversed(sequence) if isinstance(sequence, (Array, np.ndarray)) else reversed(sequence)
 
 
 @route(sum)
@@ -245,6 +246,51 @@ ROUTES[min] = _extreme("min", lambda b, a: b < a)
 ROUTES[max] = _extreme("max", lambda b, a: b > a)
 
 
+@route(isinstance)
+def is_instance(value: Any, kinds: Any) -> bool:
+    """A traced number is an instance of what it will be when it is a number."""
+    if not isinstance(value, Array) or isinstance(kinds, tuple):
+        return isinstance(value, kinds) if not isinstance(kinds, tuple) else any(is_instance(value, k) for k in kinds)
+    if isinstance(kinds, UnionType):
+        return any(is_instance(value, k) for k in kinds.__args__)
+    if value.shape:
+        return issubclass(np.ndarray, kinds)
+    python = {"b": bool, "i": int, "u": int, "f": float, "c": complex}[value.dtype.kind]
+    return issubclass(python, kinds) or issubclass(value.dtype.type, kinds)
+
+
+def is_(value: Any, truth: bool) -> Any:
+    """``value is True`` or ``value is False``: what comparisons of numbers give are Python's own truth values."""
+    if not isinstance(value, Array):
+        return value is truth
+    if value.shape or value.dtype.kind != "b":
+        return False
+    return value if truth else FUNCTIONS["logical_not"](value)
+
+
+def contained(item: Any, container: Any) -> Any:
+    """``item in container``."""
+    if not is_traced(item) and not is_traced(container):
+        return item in container
+    if isinstance(container, Array):
+        return FUNCTIONS["any"](container == item)
+    if isinstance(container, (dict, str)) or not isinstance(container, (list, tuple, set, frozenset, range)):
+        raise error(TypeError, f"`in` of a traced value and a {type(container).__name__}; compare with ==")
+    found: Any = False
+    for value in container:
+        found = elementwise("logical_or", found, as_array(value == item))
+    return found
+
+
+@route(sorted)
+def in_order(values: Any, *, key: Any = None, reverse: bool = False) -> Any:
+    if key is not None:
+        raise error(TypeError, "sorted() of traced values takes no key; np.argsort gives the order")
+    array = values if isinstance(values, Array) else as_array(FUNCTIONS["array"](list(values)))
+    found = list(FUNCTIONS["sort"](array, axis=0))
+    return found[::-1] if reverse else found
+
+
 def _logical(name: str) -> Call:
     def function(values: Any) -> Any:
         if isinstance(values, Array):
@@ -252,6 +298,8 @@ def _logical(name: str) -> Call:
         operator = "logical_and" if name == "all" else "logical_or"
         found: Any = name == "all"
         for value in values:
+            if not isinstance(value, Array) and bool(value) != (name == "all"):
+                return bool(value)
             found = elementwise(operator, found, value)
         return found
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 Rule: TypeAlias = Callable[..., Any]
@@ -147,6 +148,7 @@ def _define(
     )
 
 
+@cache
 def partials_of(name: str) -> Rules:
     """The partial derivatives of a primitive, one per argument: given by hand, or else generated.
 

@@ -45,9 +45,9 @@ class Block:
 class Scope:
     """One trace in progress. ``level`` counts the traces around it; 0 is the root.
 
-    ``provenance`` says where nodes were first made. ``seen`` holds the nodes of outer handles that were
-    read here: the values that a body captures. The root keeps the hidden inputs: snapshots of the concrete
-    arrays that were used.
+    ``inputs`` stand for the arguments. ``provenance`` says where nodes were first made. ``seen`` holds the nodes of
+    outer handles that were read here: the values that a body captures. The root keeps the hidden inputs: snapshots of
+    the concrete arrays that were used.
     """
 
     __slots__ = (
@@ -55,15 +55,19 @@ class Scope:
         "_held",
         "alive",
         "block",
+        "effects",
+        "effects_made",
         "elements",
         "function",
         "hidden",
+        "inputs",
         "level",
         "made",
         "names",
         "nonnegative",
         "parent",
         "provenance",
+        "rolled",
         "root",
         "seen",
         "types",
@@ -74,25 +78,24 @@ class Scope:
         self.level: int = 0 if self.parent is None else self.parent.level + 1
         self.root: Scope = self if self.parent is None else self.parent.root
         self.alive = True
+        self.effects: list[Node] = []  # what is done here, in order
+        self.effects_made = 0  # in all of the program (root only)
         self.block: Block | None = None
         self.function = function
         self.types = types
+        self.inputs = tuple([make(Input(self.level, i, t)) for i, t in enumerate(types)])
         self.names = names
         self.provenance: dict[Node, Where] = {}
         self.seen: dict[Node, None] = {}
         self.elements: dict[tuple[Node, int], Node] = {}  # x[i] of vectors, which programs ask for again and again
         self.nonnegative: set[Node] = set()  # what is known to be so, such as a loop's counter
         self.hidden: list[np.ndarray[Any, Any]] = []
+        self.rolled: dict[CodeType, Any] = {}  # what the body of a loop was found to change (root only)
         self.made: dict[int, Any] = {}  # by id, the concrete arrays that rewritten source has made (root only)
         # id of a concrete array → the array itself (so that the id stays its own) and the node of
         # its last snapshot
         self._held: dict[int, tuple[Any, int, Node]] = {}
         self._external: set[int] | None = None
-
-    @property
-    def inputs(self) -> tuple[Node, ...]:
-        """The nodes that stand for the arguments."""
-        return tuple(make(Input(self.level, i, t)) for i, t in enumerate(self.types))
 
     def record(self, node: Node) -> None:
         """Remember that the user's current line made ``node``, unless it was made before."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import express, indexing, lift
-from .array import Array, call, implements, node_of, operand, scope_of, view_of, wrap
+from .array import Array, call, current_scope, implements, node_of, operand, scope_of, view_of, wrap
 from .dim import Dim, Shape, Size
 from .dtype import BOOL, is_complex
 from .node import Node
@@ -35,12 +35,22 @@ def getitem(x: Array, index: Any) -> Array:
     found = wrap(indexing.read(node, plan), scope)
     if not plan.is_view or (not found.shape and Ellipsis not in entries):  # one element is a value, no view
         return found
-    return view_of(
-        found,
-        x,
-        lambda node: indexing.read(node, plan),
-        lambda node, value: indexing.write(node, plan, value),
-    )
+
+    def read_now(node: Node) -> Node:
+        _see(plan)
+        return indexing.read(node, plan)
+
+    def written(node: Node, value: Node) -> Node:
+        _see(plan)
+        return indexing.write(node, plan, value)
+
+    return view_of(found, x, read_now, written)
+
+
+def _see(plan: indexing.Plan) -> None:
+    """The numbers that are computed for an index are read where the view is."""
+    for node in plan.arrays:
+        current_scope().see(node)
 
 
 def _element(node: Node, index: int, scope: Scope) -> Node:

@@ -1,22 +1,21 @@
 """Ordinary Python control flow in traced functions: the operators that rewritten source goes through.
 
-A function is first called as it is, unless it has loops. Where Python meets a traced value that it cannot take (a
-condition, a bound, ``math.sin``), the function is called again with its source rewritten (``convert``): every ``if``,
-``while``, ``for`` and call then comes here. What is known stays Python: the same statements, in the same order, with
-the same effects. A traced condition makes a ``Cond``, a traced test or length a ``Loop``. A long loop of known length
-whose body is on traced values is rolled into a ``Loop``, too, if its body takes that.
+A function is first called as it is, unless it has loops or may change what is outside of it. Where Python meets a
+traced value that it cannot take (a condition, a bound, ``math.sin``), the function is called again with its source
+rewritten (``convert``): every ``if``, ``while``, ``for`` and call then comes here. What is known stays Python: the same
+statements, in the same order, with the same effects. A traced condition makes a ``Cond``, a traced test or length a
+``Loop``. A long loop of known length whose body is on traced values is rolled into a ``Loop``, too, if its body takes
+that.
 """
 
 from __future__ import annotations
 
-import dis
 import functools
+import math
 import sys
-import sysconfig
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, SimpleNamespace
+from types import BuiltinFunctionType, FunctionType, GeneratorType, SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -24,28 +23,28 @@ import numpy as np
 from . import branches, loops
 from .array import FUNCTIONS, Array
 from .blocks import NotRollable, Undefined, UndefinedReturnValue, Variables, reaches_traced
-from .effects import check_function, check_pure, raised
+from .callees import constructor, has_loops, must_be_rewritten, target
+from .effects import Journal, Trying, asserted, caught, check_function, check_pure, known, outside, raised
 from .items import fresh, get_item, ld, ldu, makes_array, set_item, update, update_item
-from .iteration import TracedRange, items_of, length_of, must_roll
-from .routes import CREATE, ROUTES, is_traced
+from .iteration import TracedRange, going_through, items_of, length_of, must_roll
+from .objects import BINARY, NUMBERS, getter, method, methods_of_operator
+from .routes import CREATE, ROUTES, contained, is_, is_traced
 from .scope import current
-from .where import error, find_over_traced, here, is_inside
+from .where import error, find_over_traced, here
 
-UNROLLED: Final = 16  # loops up to this length are run as Python
+SHORT: Final = 8  # loops up to this length are run as Python
+UNROLLED: Final = 16  # and up to this length where the steps differ: what they index is then known
 LONGEST: Final = 10_000  # so many iterations on traced values may be run as Python
-
-_STANDARD: Final = sysconfig.get_path("stdlib")
-_loops: Final[weakref.WeakKeyDictionary[CodeType, bool]] = weakref.WeakKeyDictionary()
-_BACKWARD: Final = frozenset(n for name, n in dis.opmap.items() if "BACKWARD" in name or name == "FOR_ITER")
 
 
 class _Rolling:
-    """Whether loops of known length are rolled, and whether one was."""
+    """Whether loops of known length are rolled, whether one was, and what the function has shown outside."""
 
-    __slots__ = ("allowed", "rolled")
+    __slots__ = ("allowed", "journal", "rolled")
 
-    def __init__(self, allowed: bool = True) -> None:
+    def __init__(self, journal: Journal, allowed: bool = True) -> None:
         self.allowed = allowed
+        self.journal = journal
         self.rolled = False
 
 
@@ -57,11 +56,13 @@ _rolling: Final[ContextVar[_Rolling | None]] = ContextVar("chainrule_rolling", d
 
 def call_user(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The user's function of these arguments, in the current trace."""
-    target = _target(function)
-    if target is None or current() is None:
+    if current() is None:
         return function(*args, **kwargs)
-    plain, own = target
-    if _has_loops(plain, set()):
+    found = target(function)
+    if found is None:
+        return (_stand_in(function) or function)(*args, **kwargs)
+    plain, own = found
+    if has_loops(plain, own) or must_be_rewritten(plain, own):
         made, _ = _rewritten(plain)
         if made is not None:
             return _run(made, (*own, *args), kwargs)
@@ -78,38 +79,24 @@ def call_user(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     return _run(made, (*own, *args), kwargs)
 
 
+def _stand_in(function: Any) -> Any:
+    """What is called for one of Python's or SciPy's functions that do not dispatch, if it is one."""
+    return _library(function) or (ROUTES.get(function) if isinstance(function, BuiltinFunctionType) else None)
+
+
 def _run(made: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A rewritten function; where what it rolled turns out to be needed as known numbers, with no loop rolled."""
-    state = _Rolling()
+    state = _Rolling(Journal(made, args))
     token = _rolling.set(state)
     try:
         return made(*args, **kwargs)
     except (TypeError, ValueError, IndexError) as problem:
         if not state.rolled or find_over_traced(problem) is None:
             raise
-        _rolling.set(_Rolling(allowed=False))
+        _rolling.set(_Rolling(state.journal.again(), allowed=False))
         return made(*args, **kwargs)
     finally:
         _rolling.reset(token)
-
-
-def _target(function: Any) -> tuple[FunctionType, tuple[Any, ...]] | None:
-    """The user's Python function that is called, and what it is bound to; None for what is never rewritten."""
-    plain: Any
-    own: tuple[Any, ...]
-    plain, own = function, ()
-    if not isinstance(function, (FunctionType, MethodType, type)):
-        plain = MethodType(type(function).__call__, function) if callable(function) else None
-    if isinstance(plain, MethodType):
-        plain, own = plain.__func__, (plain.__self__,)
-    return (plain, own) if isinstance(plain, FunctionType) and _is_users(plain) else None
-
-
-def _is_users(function: FunctionType) -> bool:
-    if hasattr(function, "autograph_info__"):
-        return False
-    name = function.__code__.co_filename
-    return not is_inside(name) and not (name.startswith(_STANDARD) and "-packages" not in name)
 
 
 def _rewritten(function: FunctionType) -> tuple[FunctionType | None, str]:
@@ -120,39 +107,6 @@ def _rewritten(function: FunctionType) -> tuple[FunctionType | None, str]:
         return converted(function, OPERATORS), ""
     except CannotConvert as problem:
         return None, str(problem)
-
-
-def _has_loops(function: FunctionType, seen: set[CodeType]) -> bool:
-    """Whether a function, or one of the user's that it names, has a loop: rewriting may keep it from being unrolled."""
-    code = function.__code__
-    if code in seen:
-        return False
-    seen.add(code)
-    found = _loops.get(code)
-    if found is None:
-        found = _loops[code] = _code_has_loops(code)
-    return found or any(_has_loops(f, seen) for f in _named_functions(function))
-
-
-def _code_has_loops(code: CodeType) -> bool:
-    if any(op in _BACKWARD for op in code.co_code[::2]):
-        return True
-    nested = [c for c in code.co_consts if isinstance(c, CodeType)]
-    return any(_code_has_loops(c) for c in nested if not c.co_name.endswith("comp>") and c.co_name != "<genexpr>")
-
-
-def _named_functions(function: FunctionType) -> Iterator[FunctionType]:
-    for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
-        if isinstance(value, FunctionType) and _is_users(value):
-            yield value
-    for cell in function.__closure__ or ():
-        try:
-            value = cell.cell_contents
-        except ValueError:  # no value yet
-            continue
-        if isinstance(value, FunctionType) and _is_users(value):
-            yield value
 
 
 def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None, scope: Any = None) -> Any:
@@ -168,6 +122,8 @@ def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] 
     except TypeError:  # not hashable
         stand_in = creates = None
     if stand_in is not None:
+        if args and isinstance(args[0], _LAZY) and function in _GOING_THROUGH:
+            args = (list(args[0]), *args[1:])
         if is_traced(args) or is_traced(named) or (function in _SEQUENCES and _is_long(args)):
             return stand_in(*args, **named)
         return function(*args, **named)
@@ -178,42 +134,102 @@ def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] 
     library = _library(function)
     if library is not None and (is_traced(args) or is_traced(named)):
         return library(*args, **named)
-    target = _target(function)
-    if target is not None:
-        plain, own = target
+    users = target(function)
+    if users is not None:
+        plain, own = users
         check_function(plain, own[0] if own else None)
         made, _ = _rewritten(plain)
         if made is not None:
             return made(*own, *args, **named)
+    init = constructor(function)
+    if init is not None:
+        check_function(init, None)
+        made, _ = _rewritten(init)
+        if made is not None:
+            instance = function.__new__(function)
+            made(instance, *args, **named)
+            return instance
     if isinstance(function, FunctionType) and hasattr(function, "autograph_info__"):
         check_function(function, None)
     else:
         check_pure(function)
-    found = function(*args, **named)
+    found = _called(function, args, named)
     return fresh(found, function) if makes_array(function) else found
 
 
-_SEQUENCES: Final = frozenset({enumerate, zip})
+def get_attribute(value: Any, name: str) -> Any:
+    """``value.name``: a property that the user wrote is a call, too."""
+    found = getter(value, name)
+    return getattr(value, name) if found is None else converted_call(found, (value,), None)
+
+
+def binary(symbol: str, a: Any, b: Any) -> Any:
+    """``a + b``, ``a < b`` and the like: a method that the user wrote is a call, too."""
+    if type(a) not in NUMBERS or type(b) not in NUMBERS:
+        for function, operands in methods_of_operator(symbol, a, b):
+            found = converted_call(function, operands, None)
+            if found is not NotImplemented:
+                return found
+    return BINARY[symbol](a, b)
+
+
+def negative(value: Any) -> Any:
+    """``-value``."""
+    found = method(value, "__neg__")
+    return -value if found is None else converted_call(found, (value,), None)
+
+
+_SEQUENCES: Final = frozenset({enumerate, zip, reversed})
+_LAZY: Final = (GeneratorType, map, filter)
+_GOING_THROUGH: Final = frozenset({sum, min, max, any, all, sorted, math.fsum, math.prod})
 
 
 def _is_long(args: tuple[Any, ...]) -> bool:
     lengths = [length_of(a) for a in args]
+    if any(type(a) is np.ndarray for a in args):  # it may become traced meanwhile
+        return True
     return any(not isinstance(n, int) or n > UNROLLED for n in lengths if n is not None)
 
 
 def _as_converted(function: Any) -> Any:
-    if _target(function) is None:
+    if target(function) is None:
         return function
     return lambda *args: converted_call(function, args, None)
 
 
 def _library(function: Any) -> Any:
-    """This package's form of one of SciPy's functions that do not dispatch."""
+    """This package's form of one of SciPy's functions that do not dispatch; a distribution's methods are some, too."""
+    owner = getattr(function, "__self__", function)
+    distribution = getattr(owner, "dist", owner)  # of a frozen one
+    if type(distribution).__module__.startswith("scipy.stats.") and hasattr(distribution, "name"):
+        own = getattr(sys.modules.get("chainrule.scipy.stats"), distribution.name, None)
+        if own is None or owner is function:
+            return own
+        if distribution is not owner:
+            own = own(*owner.args, **owner.kwds)
+        return getattr(own, function.__name__, None)
     module = getattr(function, "__module__", None) or ""
     if not module.startswith("scipy.") or isinstance(function, np.ufunc):
         return None
     own = sys.modules.get("chainrule." + ".".join(module.split(".")[:2]))
-    return getattr(own, function.__name__, None)
+    return getattr(own, getattr(function, "__name__", ""), None)
+
+
+def _called(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call of what is not rewritten."""
+    state = _rolling.get()
+    try:
+        return function(*args, **kwargs) if state is None else state.journal.call(function, args, kwargs)
+    except (TypeError, ValueError) as problem:
+        module = getattr(function, "__module__", None) or ""
+        if module.split(".")[0] in ("", "builtins", "chainrule", "numpy") or find_over_traced(problem) is None:
+            raise
+        name = f"{module}.{getattr(function, '__qualname__', '')}"
+        raise error(
+            TypeError,
+            f"{name} computes with traced values, which it does not know: it is no program of NumPy functions. Call it"
+            " outside of the traced function, or solve with cr.root, cr.fixed_point or a loop",
+        ) from problem
 
 
 # --- conditions ---------------------------------------------------------------------------------------------
@@ -317,14 +333,16 @@ def _for_known(items: Any, extra: Any, body: Any, variables: Variables) -> None:
     """A loop of known length: Python's own, unless it is long, or ended by what is traced, and can be rolled."""
     count = length_of(items)
     why: str | None = ""
-    if isinstance(count, int) and count > (UNROLLED if extra is None else 1) and _is_on_traced(items, extra, body):
-        why = _tried(lambda: loops.for_loop(items_of(items), extra, body, variables, trial=True), variables)
+    if isinstance(count, int) and count > (SHORT if extra is None else 1) and _is_on_traced(items, extra, body):
+        alike = extra is None and count <= UNROLLED
+        roll = functools.partial(loops.for_loop, extra=extra, body=body, variables=variables, trial=True, alike=alike)
+        why = _tried(lambda: roll(items_of(items)), variables)
         if why is None:
             return
     if isinstance(count, int) and count > LONGEST and _is_on_traced(items, extra, body):
         _check_length(count, variables, why)
     holds = True if extra is None else extra()
-    for item in items:
+    for item in going_through(items):
         if isinstance(holds, Array):  # from here on it is not known whether the loop has ended
             branches.branch(holds, functools.partial(body, item), lambda: None, variables, len(variables.names))
         elif holds:
@@ -356,6 +374,30 @@ def _tried(attempt: Callable[[], None], variables: Variables) -> str | None:
 def _check_length(count: int, variables: Variables, why: str | None = "") -> None:
     reason = f"; it cannot be rolled: {why}" if why else ""
     raise error(TypeError, f"a loop of {count} iterations on traced values would be unrolled{reason}", variables.where)
+
+
+def sum_over(function: Any, items: Any, term: Any, test: Any, spread: bool) -> Any:
+    """``sum(term(item) for item in items if test(item))``: a loop, which may be rolled."""
+
+    def of(f: Any, item: Any) -> Any:
+        return f(*item) if spread else f(item)
+
+    if function is not sum:
+        return function(of(term, item) for item in items if test is None or known(of(test, item)))
+    box: list[Any] = [0]
+
+    def add(item: Any) -> None:
+        holds = True if test is None else of(test, item)
+        if isinstance(holds, Array):
+            box[0] = if_exp(holds, lambda: box[0] + of(term, item), lambda: box[0])
+        elif holds:
+            box[0] = box[0] + of(term, item)
+
+    def put(values: tuple[Any, ...]) -> None:
+        box[0] = values[0]
+
+    for_stmt(items, None, add, lambda: (box[0],), put, ("the sum",), {})
+    return box[0]
 
 
 # --- functions ----------------------------------------------------------------------------------------------
@@ -400,9 +442,11 @@ def autograph_artifact(function: Any, extras: Any = None) -> Any:
 
 OPERATORS: Final = SimpleNamespace(
     FunctionScope=FunctionScope, Undefined=Undefined, UndefinedReturnValue=UndefinedReturnValue,
-    and_=and_, autograph_artifact=autograph_artifact, converted_call=converted_call, for_stmt=for_stmt,
-    get_item=get_item, if_exp=if_exp, if_stmt=if_stmt, ld=ld, ldu=ldu, not_=not_, or_=or_, raised=raised,
-    set_item=set_item, slice_=slice, update=update, update_item=update_item, while_stmt=while_stmt,
+    and_=and_, asserted=asserted, autograph_artifact=autograph_artifact, binary=binary, caught=caught,
+    contained=contained, converted_call=converted_call, for_stmt=for_stmt, get_attribute=get_attribute,
+    get_item=get_item, if_exp=if_exp, if_stmt=if_stmt, is_=is_, known=known, ld=ld, ldu=ldu, negative=negative,
+    not_=not_, or_=or_, outside=outside, raised=raised, set_item=set_item, slice_=slice, sum_over=sum_over,
+    trying=Trying, update=update, update_item=update_item, while_stmt=while_stmt,
     with_function_scope=with_function_scope,
 )  # fmt: skip
 """What ``ag__`` stands for in rewritten source."""

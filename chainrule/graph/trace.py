@@ -13,6 +13,7 @@ import numpy as np
 
 from . import dim as dims
 from . import randomness, tree
+from .after import after
 from .array import Array, argument, as_node
 from .dim import Dim
 from .dtype import canonical
@@ -103,6 +104,7 @@ def _trace(
         outputs = tuple([_output(leaf, function) for leaf in leaves])
     if scope.parent is None:
         hidden = scope.hidden
+        outputs = _after_effects(scope, outputs)
         inputs = (*scope.types, *(Type(h.shape, h.dtype) for h in hidden))
         graph = Graph(inputs, outputs, _names(given, len(types), len(hidden)), scope.provenance)
         return Traced(graph, tuple(hidden), structure)
@@ -115,6 +117,7 @@ def close_inner(
     scope: Scope, outputs: Sequence[Node], names: tuple[str, ...], hoist: bool
 ) -> tuple[Graph, list[Node]]:
     """The graph of a trace inside another, and the outer values that it takes after its own arguments."""
+    outputs = _after_effects(scope, outputs)
     captured = _captured(scope, outputs, hoist)
     known = {node: make(Input(0, i, t)) for i, (node, t) in enumerate(zip(scope.inputs, scope.types, strict=True))}
     for node in captured:
@@ -123,6 +126,14 @@ def close_inner(
     provenance = {renamed[n]: w for n, w in scope.provenance.items() if n in renamed}
     inputs = (*scope.types, *(n.type for n in captured))
     return Graph(inputs, closed, _names(names, len(names), len(captured)), provenance), captured
+
+
+def _after_effects(scope: Scope, outputs: Sequence[Node]) -> tuple[Node, ...]:
+    """The results of a trace, which come after what is done in it."""
+    if scope.effects and not outputs and scope.parent is None:
+        message = "a program that prints returns something: without a result there is nothing to run"
+        raise error(TypeError, message, of_function(scope.function))
+    return after(outputs, scope.effects)
 
 
 def call_user(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

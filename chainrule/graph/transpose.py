@@ -6,6 +6,7 @@ The pairing is real and without a conjugate, Re Σ v·u, so that gradients of co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
@@ -22,6 +23,7 @@ from .linear import (
     Pairs,
     Pick,
     Program,
+    Pulled,
     Seed,
     Structured,
     Var,
@@ -32,6 +34,7 @@ from .linear import (
     plus,
     scaled,
     scattered_mask,
+    solved,
 )
 from .node import Node, constant, make
 from .op import (
@@ -44,6 +47,7 @@ from .op import (
     Gather,
     Insert,
     Iota,
+    Linalg,
     Op,
     Pad,
     Reduce,
@@ -64,13 +68,14 @@ def transposed(program: Program, cotangents: Sequence[Pairs]) -> tuple[list[Pair
     Loops also give what the loops backwards read; the second result says which nodes of the primal program are so
     replaced.
     """
+    from .pulled import transpose_pulled
     from .structured import transpose_structured
 
     count = len(cotangents[0]) if cotangents else 0
     total: list[Pairs | None] = [None] * len(program.instructions)
     multiple: dict[Var, dict[int, Pairs]] = {}
     results: list[Pairs] = [[None] * count for _ in program.inputs]
-    replaced: dict[Node, Node] = {}
+    replaced = dict(program.replaced)
 
     def add(var: Var, k: int, pair: Pair | None) -> None:
         row = total[var]
@@ -85,9 +90,13 @@ def transposed(program: Program, cotangents: Sequence[Pairs]) -> tuple[list[Pair
                     add(output, k, cotangent)
     for var in reversed(range(len(program.instructions))):
         instruction = program.instructions[var]
-        if isinstance(instruction, Structured):
+        if isinstance(instruction, (Structured, Pulled)):
             if var in multiple:
-                for argument, pairs in transpose_structured(instruction, multiple[var], count, replaced).items():
+                if isinstance(instruction, Pulled):
+                    found = transpose_pulled(instruction, multiple[var], count, replaced)
+                else:
+                    found = transpose_structured(instruction, multiple[var], count, replaced)
+                for argument, pairs in found.items():
                     for k, pair in enumerate(pairs):
                         if pair is not None:
                             add(argument, k, pair)
@@ -126,6 +135,8 @@ def transpose_pair(op: Op, pair: Pair, given: Type, kind: Type, slot: int, other
     value, support = pair
     if isinstance(op, Contract):
         return _transpose_contract(op, pair, given, kind, slot, others[0])
+    if isinstance(op, Linalg):  # (A⁻¹)ᵀ = (Aᵀ)⁻¹
+        return solved(replace(op, transposed=not op.transposed), pair, kind, others[0])
     mask = None
     if support is not None and isinstance(op, (Scalar, Cast)):
         mask = support

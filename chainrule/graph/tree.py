@@ -1,16 +1,20 @@
-"""Pytrees over optree, as in JAX: None has no children, dicts go by sorted keys."""
+"""Pytrees over optree, as in JAX: None has no children, dicts go by sorted keys.
+
+optree is imported when the first tree is met: it takes as long to load as half of this package.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
-
-import optree
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .where import error
 
+if TYPE_CHECKING:
+    import optree
+
 Tree = Any
-TreeDef = optree.PyTreeSpec
+TreeDef: TypeAlias = "optree.PyTreeSpec"
 T = TypeVar("T", bound=type[Any])
 _NAMESPACE = "chainrule"
 
@@ -21,20 +25,28 @@ def flatten(tree: Tree) -> tuple[list[Any], TreeDef]:
     >>> flatten({"b": 1, "a": (2, None)})[0]
     [2, 1]
     """
+    import optree
+
     leaves, spec = optree.tree_flatten(tree, namespace=_NAMESPACE)
     return leaves, spec
 
 
 def unflatten(spec: TreeDef, leaves: Iterable[Any]) -> Tree:
     """The inverse of ``flatten``."""
+    import optree
+
     return optree.tree_unflatten(spec, leaves)
 
 
 def structure(tree: Tree) -> TreeDef:
+    import optree
+
     return optree.tree_structure(tree, namespace=_NAMESPACE)
 
 
 def leaves(tree: Tree) -> list[Any]:
+    import optree
+
     return optree.tree_leaves(tree, namespace=_NAMESPACE)
 
 
@@ -59,7 +71,9 @@ def paths(tree: Tree | TreeDef, root: str = "") -> list[str]:
     >>> paths({"mu": 1, "s": (2, 3)}, "p")
     ["p['mu']", "p['s'][0]", "p['s'][1]"]
     """
-    spec = tree if isinstance(tree, TreeDef) else structure(tree)
+    import optree
+
+    spec = tree if isinstance(tree, optree.PyTreeSpec) else structure(tree)
     return [root + "".join(entry.codify("") for entry in accessor) for accessor in spec.accessors()]
 
 
@@ -100,6 +114,8 @@ def register_dataclass(cls: T, data_fields: Sequence[str] | None = None, meta_fi
     Usable as a decorator. Registering a class twice is an error of optree's.
     """
     from dataclasses import fields, is_dataclass
+
+    import optree
 
     if not is_dataclass(cls):
         raise TypeError(f"{cls.__name__} is not a dataclass")

@@ -9,6 +9,7 @@ import pytest
 import scipy.special as sp
 
 from chainrule.graph.array import Array
+from chainrule.graph.evaluate import evaluate
 from chainrule.graph.trace import spec, trace
 from tests.graph.traced import ARRAYS, agree, expression_agrees, table
 from tests.unseen import unseen
@@ -483,3 +484,23 @@ def test_sizes_are_numbers_of_the_program() -> None:
     refused(lambda x: list(x), TypeError, "cr.scan", shape=("n",))
     graph = trace(lambda x: x.sum() / x.shape[0] + x.mean(), spec("n"))
     assert graph.outputs[0].type.shape == ()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda n, s: n * s,
+        lambda n, s: s * n,
+        lambda n, s: 0.5 * n + s,
+        lambda n, s: n * 0.5 - s,
+        lambda n, s: n / 2 * s,
+        lambda n, s: 3 / n + s,
+        lambda n, s: n + s,
+        lambda n, s: n - s,
+        lambda n, s: (n + 1) * (n - 1) / n * s,
+    ],
+)
+def test_unknown_sizes_are_numbers(function: Callable[[Any, Any], Any]) -> None:
+    x = np.arange(1.0, 5.0)
+    graph = trace(lambda x: function(x.shape[0], x.sum()), spec("n"))
+    assert evaluate(graph, [x])[0] == function(4, x.sum())

@@ -26,6 +26,7 @@ from chainrule.graph.op import (
     Insert,
     Iota,
     Linalg,
+    Loop,
     Pad,
     Reduce,
     Reverse,
@@ -217,6 +218,24 @@ def test_branches_that_all_lanes_take_stay_branches() -> None:
     graph = program(build, *args)
     assert any(type(n.op).__name__ == "Cond" for n in mapped(graph, [False, True, True]).nodes)
     assert any(type(n.op).__name__ == "Loop" for n in mapped(graph, [True, True, True]).nodes)
+
+
+def test_loops_and_what_is_between_them_are_one_map() -> None:
+    """So that what one leaves to the next is memory of a lane; what only some lanes do not depend on stays outside."""
+
+    def build(a: Node, b: Node, v: Node) -> Any:
+        x, steps = until(lambda x, n, b: m.lt(x, 10.0), lambda x, n, b: (x * b + 0.5, n + 1), [a, constant(0)], [b])
+        between = m.sin(x) * reduce("sum", v * a, (0,))
+        (y,) = count(steps, lambda i, y, c: y * 0.5 + c, [between], captured=[a])
+        (alone,) = count(3, lambda i, y, c: y * c, [b], captured=[b])
+        return y * alone + 1, m.exp(v)
+
+    args = [np.float64(1.5), np.float64(1.25), V]
+    check_batch(build, args)
+    graph = program(build, *args)
+    for flags, loops in (([True, True, True], 1), ([True, False, True], 2), ([False, True, False], 1)):
+        found = [n.op for n in mapped(graph, flags).nodes if isinstance(n.op, Loop)]
+        assert len(found) == loops and sum(op.condition == "map" for op in found) == 1
 
 
 # --- of derivatives -----------------------------------------------------------------------------------------
