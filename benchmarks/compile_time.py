@@ -56,13 +56,16 @@ def tree(operations: int) -> Program:
 def dag(operations: int) -> Program:
     """Every value a sine, a product or a mean of two random earlier ones; the last eight are summed."""
 
+    choose = random.Random(operations)
+    choices = [
+        (choose.randrange(made), made - 1 - choose.randrange(min(100, made)), choose.randrange(3))
+        for made in range(INPUTS, operations // 2)
+    ]
+
     def program(x: Any) -> Any:
-        choose = random.Random(operations)
         values = [x[k] for k in range(INPUTS)]
-        while len(values) < operations // 2:
-            a = values[choose.randrange(len(values))]
-            b = values[-1 - choose.randrange(min(100, len(values)))]
-            kind = choose.randrange(3)
+        for first, second, kind in iter(choices):
+            a, b = values[first], values[second]
             values.append(np.sin(a + b) if kind == 0 else a * np.cos(b) if kind == 1 else (a + b) * 0.5)
         return sum(values[-INPUTS:])
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-WORKLOADS = ("w1_latency", "w2_elementwise", "w3_likelihood", "w5_leapfrog", "w6_closedform", "w9_startup")
+WORKLOADS = ("w1_latency", "w2_elementwise", "w3_likelihood", "w5_leapfrog", "w6_closedform", "w7_kepler", "w9_startup")
 OURS = "chainrule"
 Tables = dict[str, list[dict[str, Any]]]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import api
 from .graph import tree
+from .graph.trace import call_user
 from .graph.where import error
 from .selection import function_name, parameter_names
 
@@ -66,7 +67,7 @@ def check_grads(
         every = list(leaves)
         for place, value in zip(moving, values, strict=True):
             every[place] = value
-        return tree.leaves(fun(*tree.unflatten(spec, every)))
+        return tree.leaves(call_user(fun, *tree.unflatten(spec, every)))
 
     single = any(p.dtype in (np.float32, np.complex64) for p in point)
     tolerance = _TOLERANCE_SINGLE if single else _TOLERANCE

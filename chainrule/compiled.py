@@ -23,6 +23,7 @@ import numpy as np
 
 from .codegen import function as native
 from .codegen import tiers
+from .codegen.calls import asking, calls_python
 from .codegen.kernel import CompiledKernel, compile_graph
 from .graph import dim as dims
 from .graph import tree
@@ -39,6 +40,8 @@ from .graph.where import error
 from .packed import Packed
 from .simplify.binding import precompute, split_sums
 from .simplify.pipeline import simplify
+from .simplify.versions import versions
+from .sizes import generalised, matches
 
 _NUMBERS: Final = (float, int, bool, complex)
 _KEPT: Final = 512  # kernels that live on after the functions that they were compiled for
@@ -58,6 +61,15 @@ def compilations() -> int:
     (np.float64(2.0), np.float64(4.0), True)
     """
     return _built
+
+
+_describe: Callable[[Function], str] = lambda function: ""  # noqa: E731  (it is replaced by the face)
+
+
+def describe_with(describe: Callable[[Function], str]) -> None:
+    """Sets what a function's repr shows of it beside its signature, '' for nothing."""
+    global _describe
+    _describe = describe
 
 
 @contextmanager
@@ -90,6 +102,7 @@ class Specialised:
     out: tree.TreeDef
     box: list[Any]
     heat: tiers.Heat = field(default_factory=tiers.Heat)
+    calls_python: bool = False
 
     def kernel(self, name: str) -> CompiledKernel:
         """The native kernel, shared by all graphs of the same digest."""
@@ -115,7 +128,7 @@ def _compiled(graph: Graph, name: str, hidden: int) -> CompiledKernel:
         if found is not None:
             _kernels.move_to_end(key)
             return found
-    kernel = compile_graph(graph, name, hidden=hidden)
+    kernel = compile_graph(versions(graph), name, hidden=hidden)
     with _kernels_lock:
         _built += 1
         kernel = _kernels.setdefault(key, kernel)
@@ -178,7 +191,7 @@ class Function(Packed, native.Function):
         return used.kernel(self._symbol()).address
 
     def source(self, kind: str = "llvm") -> str:
-        """The code of the kernel that was used last: ``"llvm"``, ``"c"``, or ``"ir"``, the loops it was made from."""
+        """The code of the kernel that was used last: ``"llvm"``, ``"c"``, ``"numpy"``, or ``"ir"``, the loops."""
         kernel = self._used().kernel(self._symbol())
         match kind:
             case "llvm":
@@ -189,8 +202,12 @@ class Function(Packed, native.Function):
                 return emit_c(kernel.ir, f"{self.__name__}: made by chainrule").text
             case "ir":
                 return str(kernel.ir)
+            case "numpy":
+                from .codegen.to_numpy import numpy_source
+
+                return numpy_source(self._used().graph, self._symbol())
             case _:
-                raise error(ValueError, f"source is given as 'llvm', 'c' or 'ir', not {kind!r}")
+                raise error(ValueError, f"source is given as 'llvm', 'c', 'numpy' or 'ir', not {kind!r}")
 
     def cost(self) -> Cost:
         """Operations and latency of the graph that was used last."""
@@ -206,8 +223,19 @@ class Function(Packed, native.Function):
         return name if name and not name[0].isdigit() else "f_" + name
 
     def __repr__(self) -> str:
-        shown = getattr(self, "__signature__", "(...)")
-        return f"<chainrule function {self.__name__}{shown}>"
+        shown = f"{self.__name__}{getattr(self, '__signature__', '(...)')}"
+        line = _describe(self)
+        return f"<chainrule function {shown}: {line}>" if line else f"<chainrule function {shown}>"
+
+    @property
+    def recipe(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None:
+        """The public transform, and its arguments, that made this function."""
+        return self._recipe
+
+    @property
+    def used(self) -> Specialised | None:
+        """What was used last, None before the first call."""
+        return self._latest
 
     def __reduce__(self) -> Any:
         if _named(self) is self:
@@ -258,13 +286,17 @@ class Function(Packed, native.Function):
                 raise error(TypeError, "static arguments must be hashable") from None
             args = tuple(None if i in numbers else a for i, a in enumerate(args))
             kwargs = {k: v for k, v in kwargs.items() if k not in names}
-        leaves: list[Any] = []
-        for i, value in enumerate(args):
-            leaves.extend(self._leaves_of(value, i))
-        for name in sorted(kwargs):
-            leaves.extend(self._leaves_of(kwargs[name], name))
         spec = tree.structure((args, kwargs))
-        return leaves, spec, static, (spec, static)
+        return self.leaves(args, kwargs), spec, static, (spec, static)
+
+    def leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        """The arguments as a list of numbers and arrays, Python integers being floats where derivatives are taken."""
+        found: list[Any] = []
+        for i, value in enumerate(args):
+            found.extend(self._leaves_of(value, i))
+        for name in sorted(kwargs):
+            found.extend(self._leaves_of(kwargs[name], name))
+        return found
 
     def _leaves_of(self, value: Any, where: int | str) -> list[Any]:
         kind = type(value)
@@ -281,14 +313,14 @@ class Function(Packed, native.Function):
         if found is not None:
             return found
         for general_key, candidate in self._general:
-            if general_key == key and _matches(candidate.types, types):
+            if general_key == key and matches(candidate.types, types):
                 return candidate
         with self._lock:
             self._check(args, kwargs)
             rank_key = (key, tuple((len(t.shape), t.dtype) for t in types))
             before = self._first.get(rank_key)
             if before is not None:
-                general = _generalised(before, types)
+                general = generalised(before, types)
                 if general is not None:
                     try:
                         found = self._specialise(general, key)
@@ -331,7 +363,7 @@ class Function(Packed, native.Function):
             data = range(len(types), len(types) + len(hidden))
             graph, hidden = precompute(split_sums(graph, data), len(types), hidden, data)
             graph = simplify(graph)
-        return Specialised(types, graph, tuple(hidden), traced.tree, [])
+        return Specialised(types, graph, tuple(hidden), traced.tree, [], calls_python=calls_python(graph))
 
     def _names(self, spec: tree.TreeDef) -> tuple[str, ...]:
         """A name for each leaf, after the user's parameters: ``x``, ``p['mu']``."""
@@ -373,7 +405,8 @@ class Function(Packed, native.Function):
 
     def _go_native(self, used: Specialised, kernel: CompiledKernel) -> None:
         """Installs the kernel's entry, if results can be laid out natively; a general kernel is never given up."""
-        if self._native_for is used or (self._native_for is not None and _is_general(self._native_for)):
+        known = self._native_for
+        if used.calls_python or known is used or (known is not None and _is_general(known)):
             return
         layout = _layout(used.out)
         if layout is _NOT_NATIVE:
@@ -397,7 +430,7 @@ class Function(Packed, native.Function):
             if entry:
                 found.install(entry, kernel.address, used.hidden, (kernel, used))
             self._flat[id(used)] = found
-        return found
+        return asking(found) if used.calls_python else found
 
 
 def _named(function: Function) -> Any:
@@ -458,40 +491,3 @@ def _conform(value: Any, kind: Type) -> Any:
     if not kind.shape:
         return array.astype(kind.dtype)[()]
     return np.array(array, dtype=kind.dtype, order="C", subok=False, copy=None)
-
-
-def _matches(pattern: Sequence[Type], types: Sequence[Type]) -> bool:
-    """Whether concrete types are an instance of types with named sizes."""
-    bound: dict[str, int] = {}
-    for general, concrete in zip(pattern, types, strict=True):
-        if general.dtype != concrete.dtype or len(general.shape) != len(concrete.shape):
-            return False
-        for dim, number in zip(general.shape, concrete.shape, strict=True):
-            if isinstance(dim, int):
-                if dim != number:
-                    return False
-            elif (
-                not isinstance(number, int)
-                or number < dims.SMALLEST
-                or bound.setdefault(str(dim), number) != number
-            ):
-                return False
-    return True
-
-
-def _generalised(before: Sequence[Type], now: Sequence[Type]) -> tuple[Type, ...] | None:
-    """Types in which the dimensions that changed are named sizes, equal ones alike; None if they cannot be."""
-    named: dict[tuple[Any, Any], dims.Size] = {}
-    result = []
-    for a, b in zip(before, now, strict=True):
-        shape: list[dims.Dim] = []
-        for old, new in zip(a.shape, b.shape, strict=True):
-            if old == new:
-                shape.append(old)
-                continue
-            if not isinstance(old, int) or not isinstance(new, int) or min(old, new) < dims.SMALLEST:
-                return None
-            name = "nmklpqrst"[len(named)] if len(named) < 9 else f"n{len(named)}"
-            shape.append(named.setdefault((old, new), dims.size(name)))
-        result.append(Type(tuple(shape), a.dtype))
-    return tuple(result) if named else None

@@ -8,9 +8,10 @@ from typing import Any
 
 from .graph import dim as dims
 from .graph import express, tree
+from .graph.after import after, has_effects
 from .graph.array import Array, as_node, wrap
 from .graph.dtype import is_inexact
-from .graph.node import Graph, Node, make, rebuild
+from .graph.node import Graph, Node, make, rebuild, topological
 from .graph.op import Concatenate, Input, Type
 from .graph.trace import Traced, call_user, trace_flat
 from .graph.where import error, of_function
@@ -59,8 +60,14 @@ class Inner:
         rest = iter(parts)
         return [leaf.joined([next(rest) for _ in leaf.inputs]) for leaf in self.leaves]
 
-    def inline(self, outputs: Sequence[Node]) -> list[Array]:
-        """Outputs over the graph's inputs, as arrays of the current trace."""
+    def inline(self, outputs: Sequence[Node], values: int = 0) -> list[Array]:
+        """Outputs over the graph's inputs, as arrays of the current trace.
+
+        The first ``values`` are the function's; the others, its derivatives, come after what it does.
+        """
+        if has_effects(self.graph.nodes):
+            done = [o for o in outputs[:values] if has_effects(topological([o]))]
+            outputs = [*outputs[:values], *after(outputs[values:], done)]
         return [wrap(n) for n in Graph(self.graph.inputs, outputs).apply(self.args)]
 
 

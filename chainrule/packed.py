@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import transform
+from . import hessians, transform
 from .graph import tree
 from .graph.array import Array
 from .graph.where import error
@@ -69,7 +69,7 @@ def packed_hessian(fun: Callable[..., Any], args: Sequence[Any]) -> Any:
     """∂²f/∂(every number of the arguments)², rank 2."""
     _check(fun, args)
     select = selection(tuple(range(len(args))), None)
-    _, _, blocks, _ = transform.value_gradient_hessian(fun, args, {}, select, has_aux=False)
+    _, _, blocks, _ = hessians.value_gradient_hessian(fun, args, {}, select, has_aux=False)
     if len(args) == 1 and np.ndim(args[0]) == 1:
         return blocks[0][0]
     sizes = [np.size(a) for a in args]

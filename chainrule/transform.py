@@ -11,7 +11,7 @@ from .graph import dim as dims
 from .graph import express, tree
 from .graph.array import Array, as_node, wrap
 from .graph.batch import batch, fully
-from .graph.differentiate import NotDifferentiable, jvp, loops_between, unit_seeds, value_and_vjp, vjp
+from .graph.differentiate import NotDifferentiable, jvp, loops_between, needs_reverse, unit_seeds, value_and_vjp, vjp
 from .graph.dim import Dim, show
 from .graph.dtype import FLOAT64, is_complex, is_inexact, is_integer
 from .graph.express import NODES
@@ -20,10 +20,9 @@ from .graph.op import Input, Iota, Stop, Type
 from .graph.where import error, of_function
 from .inner import UNROLLED, Inner, stack, trace_inner
 from .selection import Selection, check_call, function_name
-from .simplify.pipeline import simplify
 
 
-def _blamed(fun: Callable[..., Any], inner: Inner, problem: NotDifferentiable) -> Exception:
+def blamed(fun: Callable[..., Any], inner: Inner, problem: NotDifferentiable) -> Exception:
     where = inner.graph.provenance.get(problem.node) or of_function(fun)
     return error(TypeError, str(problem), where)
 
@@ -43,21 +42,21 @@ def value_and_gradient(
     """(value, gradient, aux) of a function with one scalar result."""
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="grad", split=True)
-    value = _scalar_result(fun, inner, holomorphic)
+    value = scalar_result(fun, inner, holomorphic)
     values, gradient = gradient_nodes(fun, inner, value)
-    arrays = inner.inline([*values, *inner.joined(gradient)])
+    arrays = inner.inline([*values, *inner.joined(gradient)], len(values))
     outputs, parts = arrays[: len(values)], arrays[len(values) :]
     result = tree.unflatten(inner.out, outputs)
     value_out, aux = result if has_aux else (result, None)
-    return value_out, _as_asked(inner.spec, parts, select), aux
+    return value_out, as_asked(inner.spec, parts, select), aux
 
 
-def _as_asked(spec: tree.TreeDef, parts: Sequence[Any], select: Selection) -> Any:
+def as_asked(spec: tree.TreeDef, parts: Sequence[Any], select: Selection) -> Any:
     derivative = tree.unflatten(spec, parts)
     return derivative[0] if select.single else derivative
 
 
-def _scalar_result(fun: Callable[..., Any], inner: Inner, holomorphic: bool) -> Node:
+def scalar_result(fun: Callable[..., Any], inner: Inner, holomorphic: bool) -> Node:
     if inner.results != 1:
         raise error(
             TypeError,
@@ -102,14 +101,15 @@ def gradient_nodes(fun: Callable[..., Any], inner: Inner, value: Node) -> tuple[
     try:
         count = _seed_count(inputs)
         single = len(inputs) == 1 and not inputs[0].shape
-        if single or (count is not None and count <= FEW and loops_between([value], inputs)):
+        few = single or (count is not None and count <= FEW and loops_between([value], inputs))
+        if few and not needs_reverse([value], inputs):
             found, gradient = _forward_gradient(inner, value)
             return [found if o is value else o for o in outputs], gradient
         seeds: list[list[Node | None]] = [[None] for _ in outputs]
         seeds[0] = [constant(1, value.dtype)]
         outputs, back = value_and_vjp(outputs, inputs, seeds)
     except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
+        raise blamed(fun, inner, problem) from None
     return outputs, [express.zeros(i.type) if row[0] is None else row[0] for i, row in zip(inputs, back, strict=True)]
 
 
@@ -149,15 +149,15 @@ def jacobian_forward(
     """(value, Jacobian, aux): out structure of in structure, each of shape out.shape + in.shape."""
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
-    _check_inexact(fun, inner)
+    check_inexact(fun, inner)
     outputs = inner.graph.outputs[: inner.results]
-    _check_real(
+    check_real(
         fun, inner.inputs, "jacfwd takes real arguments of {name}, not {dtype}; use jacrev if the results are real"
     )
     try:
         values, columns = forward_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
+        raise blamed(fun, inner, problem) from None
     return _jacobian_result(inner, [*values, *inner.graph.outputs[inner.results :]], columns, select, has_aux)
 
 
@@ -167,15 +167,15 @@ def jacobian_reverse(
     """As ``jacobian_forward``, by rows."""
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
-    _check_inexact(fun, inner)
+    check_inexact(fun, inner)
     outputs = inner.graph.outputs[: inner.results]
-    _check_real(
+    check_real(
         fun, outputs, "jacrev needs real results, but {name} returned {dtype}; use jacfwd, or np.real and np.imag"
     )
     try:
         columns = reverse_jacobian(outputs, inner.inputs)
     except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
+        raise blamed(fun, inner, problem) from None
     return _jacobian_result(inner, inner.graph.outputs, columns, select, has_aux)
 
 
@@ -186,15 +186,18 @@ def jacobian_cheapest(
     chosen = select.resolve(fun, args, kwargs)
     inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="jacobian", split=True)
     outputs = inner.graph.outputs[: inner.results]
-    columns = _seed_count(inner.inputs)
-    rows = _seed_count(outputs)
+    mode = jacobian_reverse if rows_are_cheaper(outputs, inner.inputs) else jacobian_forward
+    return mode(fun, args, kwargs, select, has_aux=has_aux)
+
+
+def rows_are_cheaper(outputs: Sequence[Node], inputs: Sequence[Node]) -> bool:
+    """Whether a Jacobian is to be computed in reverse mode."""
+    columns, rows = _seed_count(inputs), _seed_count(outputs)
     use_rows = rows is not None and (columns is None or rows < columns)
     use_rows = use_rows and not any(is_complex(o.dtype) for o in outputs)
     if use_rows and columns is not None and columns <= FEW:
-        use_rows = not loops_between(outputs, inner.inputs)
-    use_rows = use_rows or any(is_complex(i.dtype) for i in inner.inputs)
-    mode = jacobian_reverse if use_rows else jacobian_forward
-    return mode(fun, args, kwargs, select, has_aux=has_aux)
+        use_rows = not loops_between(outputs, inputs)
+    return use_rows or any(is_complex(i.dtype) for i in inputs) or needs_reverse(outputs, inputs)
 
 
 def _seed_count(nodes: Sequence[Node]) -> int | None:
@@ -207,7 +210,7 @@ def _seed_count(nodes: Sequence[Node]) -> int | None:
     return total
 
 
-def _check_inexact(fun: Callable[..., Any], inner: Inner) -> None:
+def check_inexact(fun: Callable[..., Any], inner: Inner) -> None:
     for node in inner.graph.outputs[: inner.results]:
         if is_integer(node.dtype) or node.dtype.kind == "b":
             raise error(
@@ -217,7 +220,7 @@ def _check_inexact(fun: Callable[..., Any], inner: Inner) -> None:
             )
 
 
-def _check_real(fun: Callable[..., Any], nodes: Sequence[Node], message: str) -> None:
+def check_real(fun: Callable[..., Any], nodes: Sequence[Node], message: str) -> None:
     """Derivatives of complex results by complex arguments are more than one number each."""
     for node in nodes:
         if is_complex(node.dtype):
@@ -229,10 +232,10 @@ def _jacobian_result(
     inner: Inner, outputs: Sequence[Node], table: list[list[Node]], select: Selection, has_aux: bool
 ) -> tuple[Any, Any, Any]:
     table = [inner.joined(row) for row in table]
-    arrays = iter(inner.inline([*outputs, *[c for row in table for c in row]]))
+    arrays = iter(inner.inline([*outputs, *[c for row in table for c in row]], len(outputs)))
     result = tree.unflatten(inner.out, [next(arrays) for _ in outputs])
     value, aux = result if has_aux else (result, None)
-    rows = [_as_asked(inner.spec, [next(arrays) for _ in row], select) for row in table]
+    rows = [as_asked(inner.spec, [next(arrays) for _ in row], select) for row in table]
     return value, tree.unflatten(tree.structure(value), rows), aux
 
 
@@ -312,62 +315,6 @@ def _batch_last(node: Node, output: Node, leaf: Node) -> Node:
     return express.reshape(moved, (*output.shape, *leaf.shape))
 
 
-# --- Hessians -----------------------------------------------------------------------------------------------
-
-
-def value_gradient_hessian(
-    fun: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], select: Selection, *, has_aux: bool
-) -> tuple[Any, Any, Any, Any]:
-    """(value, gradient, Hessian, aux) in one graph, so that one pass over the data computes all three.
-
-    Of scalar leaves only the lower triangle is computed.
-    """
-    chosen = select.resolve(fun, args, kwargs)
-    inner = trace_inner(fun, args, kwargs, chosen, has_aux=has_aux, what="hessian", split=True)
-    value = _scalar_result(fun, inner, holomorphic=False)
-    _check_real(
-        fun, inner.inputs, "hessian takes real arguments of {name}, not {dtype}; give the real and imaginary parts"
-    )
-    results, gradient = gradient_nodes(fun, inner, value)
-    slim = simplify(
-        Graph(inner.graph.inputs, [*results, *gradient], provenance=inner.graph.provenance),
-        "fast",
-    )
-    outputs = list(slim.outputs[: len(inner.graph.outputs)])
-    gradient = list(slim.outputs[len(outputs) :])
-    try:
-        values, table = forward_jacobian(gradient, inner.inputs)
-    except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
-    if all(not i.shape for i in inner.inputs):
-        table = [[table[max(i, j)][min(i, j)] for j in range(len(table))] for i in range(len(table))]
-    table = _joined_twice(inner, table)
-    values = inner.joined(values)
-    arrays = iter(inner.inline([*outputs, *values, *[c for row in table for c in row]]))
-    result = tree.unflatten(inner.out, [next(arrays) for _ in outputs])
-    value_out, aux = result if has_aux else (result, None)
-    first = _as_asked(inner.spec, [next(arrays) for _ in values], select)
-    rows = [_as_asked(inner.spec, [next(arrays) for _ in row], select) for row in table]
-    return value_out, first, _as_asked(inner.spec, rows, select), aux
-
-
-def _joined_twice(inner: Inner, table: list[list[Node]]) -> list[list[Node]]:
-    """Second derivatives by input as second derivatives by leaf, of shape (*first leaf, *second leaf)."""
-    rows = iter([inner.joined(row) for row in table])
-    result = []
-    for leaf in inner.leaves:
-        mine = [next(rows) for _ in leaf.inputs]
-        row = []
-        for column, other in enumerate(inner.leaves):
-            parts = [m[column] for m in mine]
-            if len(parts) == 1 and leaf.inputs[0].type == leaf.type:
-                row.append(parts[0])
-            else:
-                row.append(express.reshape(stack(parts, 0), (*leaf.type.shape, *other.type.shape)))
-        result.append(row)
-    return result
-
-
 # --- tangents and cotangents --------------------------------------------------------------------------------
 
 
@@ -386,7 +333,7 @@ def push_forward(
     try:
         values, rows = jvp(outputs, inner.inputs, [[f] for f in free])
     except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
+        raise blamed(fun, inner, problem) from None
     moved = [express.zeros(o.type) if row[0] is None else row[0] for o, row in zip(outputs, rows, strict=True)]
     every = [*values, *inner.graph.outputs[inner.results :], *moved]
     kinds = [*inner.graph.inputs, *[s.type for s in seeds]]
@@ -407,7 +354,7 @@ def pull_back(fun: Callable[..., Any], primals: Sequence[Any], cotangents: Any) 
     try:
         back = vjp(outputs, inner.inputs, [[f] for f in free])
     except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
+        raise blamed(fun, inner, problem) from None
     found = [
         express.zeros(i.type) if row[0] is None else _known(row[0]) for i, row in zip(inner.inputs, back, strict=True)
     ]
@@ -462,8 +409,8 @@ def elementwise_derivatives(
             f"elementwise_grad needs one result, but {function_name(fun)} returned {inner.results}",
             of_function(fun),
         )
-    _check_inexact(fun, inner)
-    _check_real(fun, inner.inputs, "elementwise_grad takes real arguments of {name}, not {dtype}; use vmap of grad")
+    check_inexact(fun, inner)
+    check_real(fun, inner.inputs, "elementwise_grad takes real arguments of {name}, not {dtype}; use vmap of grad")
     output = inner.graph.outputs[0]
     for node, leaf in zip(inner.inputs, inner.graph.names, strict=False):
         rest = output.shape[-len(node.shape) :] if node.shape else ()
@@ -479,8 +426,8 @@ def elementwise_derivatives(
         [constant(1, node.dtype) if j == k else None for k in range(count)] for j, node in enumerate(inner.inputs)
     ]
     try:
-        _, tangents = jvp([output], inner.inputs, rows)
+        values, tangents = jvp([output], inner.inputs, rows)
     except NotDifferentiable as problem:
-        raise _blamed(fun, inner, problem) from None
+        raise blamed(fun, inner, problem) from None
     found = [_zero_like(output) if t is None else t for t in tangents[0]]
-    return inner.inline(found)
+    return inner.inline([*values, *found], 1)[1:]

@@ -484,7 +484,7 @@ TRANSFORMS = ("bind", "elementwise_grad", "grad", "hessian", "jacfwd", "jacobian
               "value_and_grad", "value_grad_hess", "vmap")  # fmt: skip
 DERIVATIVES = ("elementwise_grad", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "value_and_grad",
                "value_grad_hess")  # fmt: skip
-SCALARS = ("grad", "hessian", "value_and_grad", "value_grad_hess")
+SCALARS = ("grad", "value_and_grad", "value_grad_hess")
 
 two = lambda a, b: np.sum(a * b)  # noqa: E731
 
@@ -519,12 +519,40 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jit(lambda x: cr.cond(x > 1, lambda: x, lambda: (x, x)))(1.0), TypeError, "structures"),
         (lambda: cr.jit(lambda x: cr.cond(x > 1, lambda: x, lambda: X))(1.0), TypeError, "different types"),
     ],
-    "debug": [],
+    "custom_jvp": [
+        (lambda: cr.custom_jvp(3), TypeError, "takes a function"),
+        (lambda: cr.custom_jvp(square, nondiff_argnums=-1), TypeError, "positions of arguments"),
+        (lambda: cr.custom_jvp(square).defjvp(3), TypeError, "defjvp takes a function"),
+        (lambda: cr.jit(cr.custom_jvp(square))(1.0), TypeError, "without a rule"),
+    ],
+    "custom_vjp": [
+        (lambda: cr.custom_vjp(3), TypeError, "takes a function"),
+        (lambda: cr.custom_vjp(square).defvjp(square, None), TypeError, "two functions"),
+        (lambda: cr.grad(cr.custom_vjp(square))(1.0), TypeError, "without a rule"),
+    ],
+    "debug": [(lambda: cr.debug.print(3), TypeError, "a format first")],
     "disable_jit": [],
     "elementwise_grad": [
         (lambda: cr.elementwise_grad(np.sum)(X), TypeError, "element by element"),
         (lambda: cr.elementwise_grad(lambda x: x[:2])(X), TypeError, "element by element"),
         (lambda: cr.elementwise_grad(lambda x: (x, x))(X), TypeError, "one result"),
+    ],
+    "find_nan": [
+        (lambda: cr.find_nan(square), TypeError, "'x'"),
+        (lambda: cr.find_nan(square, "text"), TypeError, "str"),
+    ],
+    "fixed_point": [
+        (lambda: cr.fixed_point(3, 1.0), TypeError, "takes a function"),
+        (lambda: cr.fixed_point(square, 1.0, tol=0), ValueError, "positive"),
+        (lambda: cr.fixed_point(lambda x: (x, x), 1.0), TypeError, "structure"),
+        (lambda: cr.fixed_point(lambda x: x * X, 1.0), TypeError, "shape"),
+        (lambda: cr.fixed_point(square, 1j), TypeError, "real numbers"),
+    ],
+    "foreign": [
+        (lambda: cr.foreign(3), TypeError, "takes a function"),
+        (lambda: cr.foreign(square, derivative=3), TypeError, "takes a function"),
+        (lambda: cr.jit(cr.foreign(lambda x: "text"))(1.0), TypeError, "str"),
+        (lambda: cr.jit(cr.foreign(lambda x: 1 / (float(x) - 1)))(2.0), TypeError, "give like="),
     ],
     "fori_loop": [
         (lambda: cr.fori_loop(0, 2.5, product, 1.0), TypeError, "integer"),
@@ -543,7 +571,12 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.grad(lambda: 1.0)(), TypeError, "argnums=0"),
         (lambda: cr.grad(square, has_aux=True)(1.0), TypeError, "has_aux"),
     ],
-    "hessian": [(lambda: cr.hessian(lambda z: np.abs(z) ** 2)(1j), TypeError, "real")],
+    "hessian": [
+        (lambda: cr.hessian(lambda z: np.abs(z) ** 2)(1j), TypeError, "real"),
+        (lambda: cr.hessian(square)(X * 1j), TypeError, "real arguments"),
+        (lambda: cr.hessian(np.argmax)(X), TypeError, "int64"),
+        (lambda: cr.hessian(lambda x: (x, np.argmax(x)))(X), TypeError, "int64"),
+    ],
     "hvp": [
         (lambda: cr.hvp(3, (X,), (X,)), TypeError, "takes a function"),
         (lambda: cr.hvp(square, (X,), (X,)), TypeError, "scalar result"),
@@ -610,6 +643,13 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jit(lambda x: np.einsum("ij,j", x, x))(X), ValueError, "einsum"),
         (lambda: cr.jit(lambda x: x.sort())(X), AttributeError, r"np\.sort"),
         (lambda: cr.jit(lambda x: ~x)(X), TypeError, "real numbers"),
+    ],
+    "root": [
+        (lambda: cr.root(3, 1.0), TypeError, "takes a function"),
+        (lambda: cr.root(square, 1.0, max_steps=0), ValueError, "positive"),
+        (lambda: cr.root(lambda x: (x, x), 1.0), TypeError, "structure"),
+        (lambda: cr.root(lambda x: x * X, 1.0), TypeError, "shape"),
+        (lambda: cr.root(square, 1j), TypeError, "real numbers"),
     ],
     "scan": [
         (lambda: cr.scan(3, 1.0, X), TypeError, "functions"),

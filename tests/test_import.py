@@ -15,7 +15,7 @@ def loaded_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("statement", ["import chainrule", "import chainrule.cli"])
+@pytest.mark.parametrize("statement", ["import chainrule", "import chainrule.commands"])
 def test_import_is_light(statement: str) -> None:
     assert not loaded_after(statement) & set(HEAVY)
 
@@ -33,3 +33,25 @@ def test_public_module_is_typed() -> None:
     from importlib.resources import files
 
     assert files("chainrule").joinpath("py.typed").is_file()
+
+
+def test_import_takes_little_more_than_numpy() -> None:
+    late = {"optree", "hashlib", "fractions", "decimal", "html", "urllib", "difflib"}
+    assert not (loaded_after("import chainrule") - loaded_after("import numpy")) & late
+
+
+def test_every_public_name_is_there() -> None:
+    import chainrule
+
+    assert all(getattr(chainrule, name) is not None for name in chainrule.__all__)
+    assert set(chainrule.__all__) <= set(dir(chainrule))
+    with pytest.raises(AttributeError, match="has no attribute 'grid'"):
+        _ = chainrule.grid
+
+
+def test_names_are_functions_whatever_was_imported_before() -> None:
+    program = (
+        "import chainrule.foreign, chainrule.inspection, chainrule.symbolic, chainrule.uncertainty, chainrule as cr\n"
+        "assert all(callable(f) for f in (cr.foreign, cr.compare, cr.explain, cr.show, cr.lambdify, cr.propagate))"
+    )
+    loaded_after(program)

@@ -101,6 +101,35 @@ TABLE: dict[str, tuple[Scalar, list[tuple[float, float, float | None, float | No
 
 
 
+def in_while(f: Scalar, steps: Any = 3) -> Scalar:
+    """f, added up in a loop whose length is known when it is done."""
+
+    def program(y: Any, steps: Any = steps) -> Any:
+        return cr.while_loop(lambda s: s[0] < steps, lambda s: (s[0] + 1, s[1] + f(y) / steps), (0, 0.0))[1]
+
+    return program
+
+
+def in_python(f: Scalar) -> Scalar:
+    """The same by statements, with a branch and a loop in the loop."""
+
+    def program(y: Any) -> Any:
+        total, steps = 0.0 * y, 0
+        while steps < 4:
+            if steps % 2 == 0:
+                total = total + f(y) / 4
+            else:
+                for _ in range(steps):
+                    total = total + f(y) / (4 * steps)
+            steps = steps + 1
+        return total
+
+    return program
+
+
+LENGTHS = np.arange(1.0, 10.0)
+
+
 def close(found: Any, expected: Any) -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-14, atol=2e-15)
 
@@ -124,6 +153,15 @@ FIRST: dict[str, Callable[[Scalar], Scalar]] = {
     "vmap of scan": lambda f: lambda x: cr.vmap(
         cr.grad(lambda y: cr.scan(lambda c, one: (f(y * one), None), 0.0, np.ones(2))[0])
     )(np.full(5, x))[3],
+    "in while_loop": lambda f: cr.grad(in_while(f)),
+    "jacrev in while_loop": lambda f: cr.jacrev(in_while(f)),
+    "in Python": lambda f: cr.grad(in_python(f)),
+    "jacrev in Python": lambda f: cr.jacrev(in_python(f)),
+    "vmap of while_loop": lambda f: lambda x: cr.vmap(cr.grad(in_while(f)))(np.full(9, x), LENGTHS)[[0, 8]],
+    "vmap of jacrev of while_loop": lambda f: lambda x: cr.vmap(cr.jacrev(in_while(f)))(np.full(9, x), LENGTHS)[[0, 8]],
+    "grad of vmap of while_loop": lambda f: lambda x: cr.grad(lambda v: np.sum(cr.vmap(in_while(f))(v, LENGTHS)))(
+        np.full(9, x)
+    )[[0, 8]],
 }
 SECOND: dict[str, Callable[[Scalar], Scalar]] = {
     "hessian": cr.hessian,
@@ -139,6 +177,19 @@ SECOND: dict[str, Callable[[Scalar], Scalar]] = {
     ),
     "in scan": lambda f: cr.hessian(lambda y: cr.scan(lambda c, one: (f(y * one), None), 0.0, np.ones(4))[0]),
     "in fori_loop": lambda f: cr.hessian(lambda y: cr.fori_loop(0, 3, lambda i, c: c + f(y) / 3, 0.0)),
+    "in while_loop": lambda f: cr.hessian(in_while(f)),
+    "in Python": lambda f: cr.hessian(in_python(f)),
+    "vmap of while_loop": lambda f: lambda x: cr.vmap(cr.hessian(in_while(f)))(np.full(9, x), LENGTHS)[[0, 8]],
+    "vmap of jacfwd of jacrev of while_loop": lambda f: lambda x: cr.vmap(cr.jacfwd(cr.jacrev(in_while(f))))(
+        np.full(9, x), LENGTHS
+    )[[0, 8]],
+}
+# of these only some, as they take long to compile
+DEEP: dict[str, Callable[[Scalar], Scalar]] = {
+    "jacrev of jacrev in while_loop": lambda f: cr.jacrev(cr.jacrev(in_while(f))),
+    "vmap of jacrev of jacrev of while_loop": lambda f: lambda x: cr.vmap(cr.jacrev(cr.jacrev(in_while(f))))(
+        np.full(9, x), LENGTHS
+    )[[0, 8]],
 }
 
 
@@ -166,6 +217,16 @@ def test_first_derivatives(name: str, way: str) -> None:
 def test_second_derivatives(name: str, way: str) -> None:
     f, rows = TABLE[name]
     derivative = SECOND[way](f)
+    for x, _, _, second in rows:
+        if second is not None:
+            close(derivative(float(x)), second)
+
+
+@pytest.mark.parametrize("way", DEEP)
+@pytest.mark.parametrize("name", ["where sqrt", "sum of two", "sin x / x", "nested where", "cond", "x^2.5", "softplus"])
+def test_second_derivatives_in_reverse_twice(name: str, way: str) -> None:
+    f, rows = TABLE[name]
+    derivative = DEEP[way](f)
     for x, _, _, second in rows:
         if second is not None:
             close(derivative(float(x)), second)
@@ -214,6 +275,8 @@ def test_gradients(name: str) -> None:
     close(cr.jacrev(f)(x), gradient)
     close(cr.vmap(cr.grad(f))(np.stack([x, x])), [gradient, gradient])
     close(cr.grad(lambda y: cr.fori_loop(0, 2, lambda i, s: s + f(y), 0.0))(x), np.multiply(2, gradient))
+    close(cr.grad(in_while(f))(x), gradient)
+    close(cr.vmap(cr.jacrev(in_while(f)))(np.stack([x, x]), np.array([1.0, 4.0])), [gradient, gradient])
 
 
 @pytest.mark.parametrize("n", [3, 20])

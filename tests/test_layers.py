@@ -24,30 +24,30 @@ ROOMS: dict[str, set[str]] = {
 }
 
 # The files at the root that make up the pipeline end to end; the room is named after the one that the face sees.
-PIPELINE = ("selection", "inner", "transform", "packed", "vectorise", "bound", "compiled", "api")
+PIPELINE = ("selection", "inner", "transform", "hessians", "packed", "vectorise", "bound", "sizes", "compiled", "api")
 
 # The files of each room, the lowest first.
 ORDER = {
     "graph": """
-        collector dtype where dim tree operators scalar partials namespaces derive rule op node express cost scope lift
-        linalg linear arguments transpose checkpoint cut trajectory adjoint structured squares differentiate
-        indexing operations array ufuncs creation shapes arrange products reductions numeric samples matrices
-        subscript functions randomness trace
-        control evaluate algebra prepare convert blocks iteration branches loops routes
-        effects items syntax batch sparsity
+        collector dtype where dim tree operators scalar partials namespaces derive rule op node express cost scope
+        lift linalg evaluate nonfinite after linear arguments transpose checkpoint cut trajectory adjoint structured
+        squares running rules matrix_rules inlined pulled differentiate indexing operations array ufuncs creation
+        shapes arrange products reductions numeric samples matrices subscript functions randomness trace control
+        custom recompute associative symbolic algebra idioms prepare liveness convert callees blocks iteration
+        branches loops routes objects effects items syntax batch sparsity
         """,
     "simplify": """
         pattern rewrite known views bodies exact real stable monomial products normal horner small elements
-        scalarize cas binding pipeline
+        scalarize cas binding inline logarithms shared pipeline versions
         """,
     "codegen": """
-        vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath vecmath_logs
-        ir affine builder complex divergence workspace fma fuse inplace unsupported region elements schedule pieces
-        nests serial structured lower sections verify signature native cache threads_text threads externs llvm_builder
-        llvm_vecmath llvm_memory llvm_primitives llvm_reductions llvm_expressions llvm_outline to_llvm
-        c_text c_builder c_runtime c_primitives c_usage c_lanes c_expressions to_c
-        to_cuda to_numpy to_sympy to_latex foreign capi entry_prelude entry
-        tiers kernel function aot
+        vecmath_tables vecmath_lanes vecmath_explog vecmath_trig vecmath_special vecmath_polygamma vecmath
+        vecmath_logs ir affine builder complex divergence workspace fma fuse inplace unsupported region elements
+        schedule pieces native interrupts lapack calls dense nests foreign_calls serial trajectories structured
+        rename reuse lower pressure sections verify signature cache threads_text threads externs llvm_builder
+        llvm_vecmath llvm_memory llvm_primitives llvm_reductions llvm_expressions llvm_outline llvm_loops to_llvm
+        c_text c_builder c_runtime c_primitives c_usage c_lanes c_expressions to_c to_cuda to_numpy to_sympy
+        to_latex foreign capi result_memory entry_prelude entry tiers kernel function aot
         """,
 }
 
@@ -57,6 +57,8 @@ DEFERRED = {
     ("graph.node", "graph.express"): "a node's operators build nodes",
     ("graph.linear", "graph.structured"): "loops and branches are linearised through their bodies",
     ("graph.transpose", "graph.structured"): "branches are transposed through their bodies",
+    ("graph.linear", "graph.pulled"): "rules for reverse mode are transposed forwards",
+    ("graph.transpose", "graph.pulled"): "and run as they are in reverse mode",
     ("graph.structured", "graph.differentiate"): "the derivative of a loop differentiates its body",
     ("graph.trace", "graph.syntax"): "what calls the user's functions rewrites their source where that is needed",
     ("graph.adjoint", "graph.differentiate"): "and so does the loop that runs backwards",

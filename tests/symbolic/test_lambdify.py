@@ -200,3 +200,13 @@ def test_what_is_refused(call: Any, kind: type[Exception], words: str) -> None:
 
 def test_the_face_has_it() -> None:
     assert cr.lambdify(x, 2 * x)(1.5) == 3.0
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS, ids=str)
+def test_round_trip(expression: sp.Expr) -> None:
+    """SymPy → compiled function → formula → SymPy: the same value to 15 digits."""
+    found = cr.formula(lambdify((x, y, z), expression), order=0, budget=0.02).expr
+    at = {k.name: sp.Rational(str(v)) for k, v in AT.items()}
+    expected = sp.N(expression.subs({k: at[k.name] for k in AT}).doit(), 25)
+    value = sp.N(found.subs({s: at[s.name] for s in found.free_symbols}).doit(), 25)
+    assert abs(complex(value - expected)) < 1e-14 * abs(complex(expected))
