@@ -475,7 +475,8 @@ def _leaf_type(value: Any) -> Type:
     if array.dtype == object or array.dtype.kind in "SUMmV":
         shown = f"{array.dtype} array" if isinstance(value, np.ndarray) else kind.__name__
         raise error(
-            TypeError, f"an argument of type {shown} is no number, array or container of them: {value!r:.60}"
+            TypeError, f"an argument of type {shown} is no number, array or container of them: {value!r:.60};"
+            " what the program only reads may be a static argument (jit's static_argnums)"
         )
     return Type(array.shape, kernel_dtype(element_type(array)))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import re
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ def print(fmt: str, *args: Any, **kwargs: Any) -> None:
     """
     if not isinstance(fmt, str):
         raise error(TypeError, f"debug.print takes a format first, such as 'x = {{}}', not {fmt!r:.60}")
+    _check_names(fmt, len(args), kwargs)
     if current() is None:
         builtins.print(fmt.format(*args, **kwargs))
         return
@@ -55,3 +58,11 @@ def print(fmt: str, *args: Any, **kwargs: Any) -> None:
 
     key = f"print {fmt!r} {structure} {traced} {known}"
     effect(key, show, [as_node(leaves[i]) for i in traced])
+
+
+def _check_names(fmt: str, count: int, named: dict[str, Any]) -> None:
+    """A format that names a value which is not given is an error of the line that prints."""
+    for number, (_, field, _, _) in enumerate(f for f in Formatter().parse(fmt) if f[1] is not None):
+        name = re.split(r"[.\[]", field or "", maxsplit=1)[0] or str(number)
+        if name not in named and not (name.isdigit() and int(name) < count):
+            raise error(TypeError, f"debug.print: {fmt!r:.60} needs a value for {{{name}}}")

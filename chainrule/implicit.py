@@ -26,7 +26,7 @@ from .graph.op import Type
 from .graph.scope import current
 from .graph.trace import call_user, trace_flat
 from .graph.where import error, of_function
-from .selection import function_name
+from .selection import check_call, function_name
 
 _SHORTEST = 2.0**-30
 """Of a Newton step: the search along it gives up."""
@@ -88,7 +88,8 @@ def _solved(
     what: str, f: Callable[..., Any], x0: Any, args: tuple[Any, ...], method: Method, tol: float, max_steps: int
 ) -> Any:
     _check_callable(what, f)
-    if not tol > 0 or not max_steps > 0:
+    check_call(f, (x0, *args), {})
+    if not all(isinstance(v, (int, float, np.integer)) and v > 0 for v in (tol, max_steps)):
         raise error(ValueError, f"{what}: tol and max_steps are positive, not {tol!r} and {max_steps!r}")
     if current() is None:
 

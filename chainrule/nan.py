@@ -15,7 +15,7 @@ from .graph.node import Node
 from .graph.nonfinite import Found, find_nonfinite
 from .graph.op import Const, Input, Scalar
 from .graph.trace import call_user, trace_flat, type_of_argument
-from .graph.where import Where
+from .graph.where import Where, error
 from .selection import check_call, parameter_names
 
 
@@ -63,6 +63,8 @@ def find_nan(f: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite | No
     >>> cr.find_nan(f, 3.0) is None
     True
     """
+    if not callable(f):
+        raise error(TypeError, f"find_nan takes a function, not {f!r:.60}")
     check_call(f, args, kwargs)
     leaves, structure = tree.flatten((args, kwargs))
     parameters = parameter_names(f)

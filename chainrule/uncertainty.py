@@ -50,7 +50,7 @@ def propagate(
     """
     if len(args) % 2:
         raise error(TypeError, "propagate takes pairs x, cov; the last x has no cov")
-    given = [np.asarray(a, float) for a in (x, cov, *args)]
+    given = [_floats(a, "propagate") for a in (x, cov, *args)]
     points, covariances = given[::2], given[1::2]
     if any(p.ndim > 1 for p in points):
         if len(points) > 1:
@@ -68,6 +68,13 @@ def propagate(
     for p, c, j in zip(points, covariances, jacobians, strict=True):
         total = total + _sandwich(np.reshape(j, (-1, p.size)), c)
     return value, total[0, 0] if np.ndim(value) == 0 else total
+
+
+def _floats(value: Any, what: str) -> FloatArray:
+    try:
+        return np.asarray(value, float)
+    except (TypeError, ValueError):
+        raise error(TypeError, f"{what} takes numbers and arrays of them, not {value!r:.60}") from None
 
 
 def _sandwich(j: FloatArray, c: FloatArray) -> Any:
@@ -211,7 +218,7 @@ def covariance(
     array([[0.5 , 0.  ],
            [0.  , 0.25]])
     """
-    p = np.atleast_1d(np.asarray(parameters, float))
+    p = np.atleast_1d(_floats(parameters, "covariance"))
     if p.ndim > 1:
         raise error(ValueError, f"parameters must be a vector, not of shape {p.shape}")
     known = _cached(fun)
@@ -225,13 +232,15 @@ def covariance(
         if "hessian" not in known:
             known["hessian"] = api.hessian(fun)
         rise = getattr(fun, "errordef", 0.5) if errordef is None else errordef
+        if isinstance(rise, str) or not rise > 0:
+            raise error(ValueError, f"errordef is 0.5 for a negative log-likelihood and 1 for χ², not {rise!r}")
         inverse: FloatArray = 2.0 * float(rise) * _inverse(known["hessian"](p, *data))
         return inverse
     if np.ndim(value) > 1:
         raise error(ValueError, f"{function_name(fun)} must return a number or a vector, not shape {np.shape(value)}")
     if "scores" not in known:
         known["scores"] = api.jit(_scores(fun))
-    w = np.broadcast_to(np.asarray(1.0 if weights is None else weights, float), np.shape(value))
+    w = np.broadcast_to(_floats(1.0 if weights is None else weights, "covariance"), np.shape(value))
     meat, hessian = known["scores"](p, np.ascontiguousarray(w), *data)
     bread = _inverse(hessian)
     sandwich: FloatArray = _symmetric(bread @ meat @ bread)

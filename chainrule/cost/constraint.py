@@ -26,6 +26,8 @@ class NormalConstraint(Cost):
     def __init__(self, args: str | Iterable[str], value: ArrayLike, error: ArrayLike) -> None:
         names = (args,) if isinstance(args, str) else tuple(args)
         self._expected = float_array(value, copy=True)
+        if len(set(names)) < len(names):
+            raise _error(f"a parameter is named twice in {names}")
         if self._expected.shape != (len(names),):
             raise _error(f"{len(names)} parameters need as many values, not {np.shape(value)}")
         self._covariance = _covariance(float_array(error, copy=True), len(names))

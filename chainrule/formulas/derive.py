@@ -10,7 +10,7 @@ from typing import Any, final
 
 import sympy as sp
 
-from chainrule.graph.algebra import Held, index_symbol
+from chainrule.graph.algebra import Held, index_symbol, total
 
 from .matrices import Inverted, derivative_of_inverse, derivative_of_solution
 from .poles import has_new_poles
@@ -89,7 +89,7 @@ class Derivative:
             return self._power(*expr.args)
         match expr:
             case sp.Sum():
-                return sp.Sum(self(expr.function), *expr.limits)
+                return total(self(expr.function), *expr.limits)
             case sp.Product():
                 return self._product(expr)
             case sp.Piecewise():

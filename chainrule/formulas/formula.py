@@ -132,6 +132,10 @@ def formula(
         raise error(ValueError, f"order={order!r}: 0 is the value, 1 the gradient, 2 the Hessian too")
     if mode not in ("auto", "forward", "reverse"):
         raise error(ValueError, f'mode={mode!r} is none of "auto", "forward" and "reverse"')
+    if not (names is None or isinstance(names, Mapping)):
+        raise error(TypeError, f"names maps names of arguments to those shown ({{'mu': 'm'}}), not {names!r:.60}")
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)):
+        raise error(TypeError, f"budget is a number of seconds, not {budget!r:.60}")
     started = time.perf_counter()
     from .display import finished
     from .program import program

@@ -81,7 +81,7 @@ class _Body:
         self.node, self.op, self.builder = node, op, forms.builder
         made = self.builder.made
         letters = _LETTERS if not op.scanned else "t" + _LETTERS
-        name = next((c for c in letters if c not in made.taken), "k_1")
+        name = next((c for c in letters if c not in made.taken | self.builder.reserved), "k_1")
         self.k = index_symbol(name)
         self.counted = op.condition != "predicate"
         self.scanning = bool(op.scanned) or (op.condition == "count" and len(op.body.outputs) > op.carries)
@@ -201,6 +201,7 @@ class _Inside:
 
     def __init__(self, outer: _Body, builder: Any) -> None:
         self.elements, self.made, self._number = outer.elements, builder.made, builder._number
+        self.reserved = builder.reserved | {outer.k.name}
 
 
 def _integers(position: tuple[int, ...]) -> tuple[Any, ...]:
@@ -232,7 +233,7 @@ def _over(kind: Any, body: Expr, k: Any, trips: Any, builder: Any, index: tuple[
         i = builder.elements.index(index)
         return kind(body.xreplace({k: i}), (i, 0, trips - 1))
     shift = next((c for c in sorted(_shifts(body, k), key=abs)), sp.S.Zero)
-    used = {i.name for i in index if i.is_Symbol} | builder.made.taken
+    used = {i.name for i in index if i.is_Symbol} | builder.made.taken | builder.reserved
     name = next(c for c in (*_LETTERS, "k_1") if c not in used)
     letter = sp.Symbol(name, integer=True) if shift.is_negative else index_symbol(name)
     shifted = sp.expand_mul(body).subs(k, letter - shift) if shift else body.xreplace({k: letter})

@@ -187,6 +187,7 @@ class _Builder:
         self.cuts: dict[Node, tuple[Any, bool]] = {}
         self.element_names: dict[tuple[int, Index], Any] = {}
         self.inputs: dict[Node, Any] = {}
+        self.reserved: frozenset[str] = frozenset()  # indices of the loops around
         named = outer_values(request.function)
         self.constant_names = {
             float(v): n for n, v in reversed(list(named.items()))

@@ -222,7 +222,7 @@ def _shorter_without_steps(program: Program, found: Found, raw: Sequence[Expr], 
     plain = sum(map(cost, flat.values))
     if plain > INLINED or plain > HOPELESS * found.size or (plain > EASY and time.perf_counter() > deadline):
         return found
-    originals = [inlined(v, definitions) for _, _, v in program.results]
+    originals = [pulled(inlined(v, definitions)) for _, _, v in program.results]
     for k, (value, w) in enumerate(zip(flat.values, found.wanted, strict=True)):
         limit = time.perf_counter() + max(0.03, (deadline - time.perf_counter()) / (len(flat.values) - k))
         forms = [shortest(value, originals, limit)]

@@ -63,6 +63,9 @@ def _inside(expr: Expr, deadline: float) -> Expr:
         return expr
     if isinstance(expr, sp.Sum):
         body = shortest(expr.function, (), deadline)
+        free, rest = body.as_independent(*(limit[0] for limit in expr.limits), as_Add=False)
+        if rest.is_Add:  # it was one sum, and stays so
+            return free * sp.Sum(rest, *expr.limits)
         return pulled(sp.Sum(body, *expr.limits))
     if isinstance(expr, sp.Piecewise):
         return sp.Piecewise(*[(shortest(v, (), deadline), c) for v, c in expr.args])

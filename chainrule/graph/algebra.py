@@ -219,7 +219,7 @@ class Elements:
                 a = yield args[0], tuple(place[k] for k in left)
                 b = yield args[1], tuple(place[k] for k in right)
                 summed = [(place[k], 0, size_expression(sizes[k]) - 1) for k in bound]
-                return sp.Sum(a * b, *summed) if summed else a * b
+                return total(a * b, *summed) if summed else a * b
             case Linalg() if self._linalg is not None and not isinstance(node.type, tuple):
                 return self._linalg(node, index)
             case Sort() | Random() | Callback() | Linalg():
@@ -381,9 +381,21 @@ class Elements:
         assert_never(op)  # type: ignore[arg-type]  # the other families were taken before
 
 
+def total(value: Any, *limits: tuple[Any, Any, Any]) -> Any:
+    """Σ of an expression over indices (index, first, last); written out where it asks which number they are.
+
+    SymPy would multiply such cases out, whose number is exponential in the number of arrays.
+    """
+    known = all(first == 0 and sp.sympify(last).is_Integer for _, first, last in limits)
+    if known and _is_by_cases(value, [i for i, _, _ in limits]):
+        return sp.Add(*_written_out(value, [(i, last + 1) for i, _, last in limits]))
+    return sp.Sum(value, *limits)
+
+
 def _is_by_cases(value: Any, indices: list[Any]) -> bool:
-    """Whether an expression asks which number an index is, as elements of constant arrays do."""
-    return any(e.has(*indices) for e in value.atoms(sp.Eq))
+    """Whether an expression asks which number an index is, as elements of constant arrays and of stacked ones do."""
+    relations = value.atoms(sp.core.relational.Relational)
+    return any(e.free_symbols and e.free_symbols <= set(indices) for e in relations)
 
 
 def _written_out(value: Any, ranges: list[tuple[Any, Any]]) -> list[Any]:

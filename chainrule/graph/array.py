@@ -259,17 +259,19 @@ class Array(Operations):
 class View(Array):
     """What basic slicing gives: reads from the base's current value, writes through to it."""
 
-    __slots__ = ("_base", "_read", "_root", "_seen", "_write")
+    __slots__ = ("_base", "_read", "_read_in", "_root", "_seen", "_write")
 
     _base: Array
     _root: Array
     _seen: Node  # the root's node when ``_node`` was computed
+    _read_in: Scope | None  # the trace in which that was
     _read: Callable[[Node], Node]
     _write: Callable[[Node, Node], Node] | None
 
     @property
     def node(self) -> Node:
-        if self._root._node is not self._seen:
+        scope = _current.get()  # what is read has to be noted in each trace
+        if self._root._node is not self._seen or self._read_in is not scope:
             chain: list[View] = []
             base: Array = self
             while isinstance(base, View):
@@ -278,7 +280,7 @@ class View(Array):
             node = base._node
             for view in reversed(chain):
                 node = view._node = view._read(node)
-                view._seen = base._node
+                view._seen, view._read_in = base._node, scope
         return self._node
 
     def _assign(self, node: Node) -> None:
@@ -314,7 +316,7 @@ def view_of(
     view._node, view._scope, view._frozen = found._node, found._scope, None
     view._base, view._read, view._write = base, read, write
     view._root = base._root if isinstance(base, View) else base
-    view._seen = view._root._node
+    view._seen, view._read_in = view._root._node, found._scope
     return view
 
 

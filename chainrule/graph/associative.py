@@ -33,6 +33,8 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
     """
     if not callable(fn):
         raise error(TypeError, f"associative_scan takes a function, not {fn!r:.60}")
+    if not isinstance(axis, (int, np.integer)):
+        raise error(TypeError, f"associative_scan goes along an axis, an integer, not {axis!r:.60}")
     leaves, structure = tree.flatten(elems)
     arrays = [_array(leaf) for leaf in leaves]
     if not arrays:
@@ -61,6 +63,10 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
             where = tree.difference(structure, shape, "result")
             message = f"the function of associative_scan returns another structure: {where}"
             raise error(TypeError, message, of_function(fn))
+        for value, given in zip(found, part, strict=True):
+            if np.ndim(value) != given.ndim + 1:
+                message = f"the function of associative_scan returns slices as it takes them, of {given.ndim + 1} axes"
+                raise error(TypeError, f"{message}, not of {np.ndim(value)}", of_function(fn))
         following = [np.moveaxis(_array(f), axis, 0) for f in found]
         return following, [f[0] for f in following]
 

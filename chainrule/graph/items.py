@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from .array import FUNCTIONS, Array, as_array
+from .array import FUNCTIONS, Array, View, as_array
 from .blocks import Local, NotRollable, Undefined, in_trial, known
 from .creation import filled
 from .dtype import canonical
@@ -20,6 +20,8 @@ from .where import error
 
 def makes_array(function: Any) -> bool:
     if getattr(function, "__name__", "") == "copy" and isinstance(getattr(function, "__self__", None), np.ndarray):
+        return True
+    if isinstance(function, np.ufunc):
         return True
     try:
         return function in FRESH
@@ -102,7 +104,7 @@ def get_item(value: Any, index: Any) -> Any:
 def set_item(value: Any, target: Any, index: Any) -> None:
     """``target[index] = value``."""
     if isinstance(target, np.ndarray):
-        target = _writable(target, value, *(index if isinstance(index, tuple) else (index,)))
+        target = _writable(target, value, *_parts(index))
     elif not isinstance(target, Array):
         check_container(target, "[...] = ...")
         if in_trial() and not isinstance(target, (list, dict)):
@@ -130,4 +132,13 @@ def update(target: Any, symbol: str, value: Any) -> Any:
 
 def update_item(target: Any, index: Any, symbol: str, value: Any) -> None:
     """``target[index] += value``."""
-    set_item(_SYMBOLS[symbol][0](get_item(target, index), value), target, index)
+    if isinstance(target, np.ndarray):
+        target = _writable(target, value, *_parts(index))
+    old = get_item(target, index)
+    new = _SYMBOLS[symbol][0](old, value) if isinstance(target, np.ndarray) else update(old, symbol, value)
+    if new is not old or not isinstance(new, View):  # a view has written through
+        set_item(new, target, index)
+
+
+def _parts(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)

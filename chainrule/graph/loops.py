@@ -128,6 +128,7 @@ class _Rolled:
         self.variables.set(enter_slots(self.slots, inputs, self.start, scope))
 
     def _trace(self, prefix: Sequence[Type], slices: Sequence[Type], run: Body) -> tuple[_Pass, bool]:
+        known = len(self.slots)
         with self.scope(prefix, slices) as scope:
             others = [*scope.inputs[: len(prefix)], *scope.inputs[len(scope.inputs) - len(slices) :]]
             try:
@@ -138,6 +139,9 @@ class _Rolled:
                 grown, outputs = self._outcome(scope, before, final)
             finally:
                 self.variables.set(self.start)
+        for slot in self.slots[known:]:
+            if isinstance(slot.place, int) and not slot.born:  # inside, an array may have been written to
+                slot.nodes = [as_node(v) for v in tree.leaves(self.start[slot.place])]
         return _Pass(scope, outputs), grown
 
     def _outcome(self, scope: Scope, before: Sequence[Any], final: Sequence[Any]) -> tuple[bool, list[Node]]:

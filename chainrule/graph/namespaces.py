@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .scalar import PRIMITIVES, Primitive
 
@@ -28,6 +28,12 @@ _OPERATORS: dict[str, Function] = {
     "shift_left": operator.lshift,
     "shift_right": operator.rshift,
 }
+
+_MOST_BITS: Final = 100_000  # left of the point, in what mpmath is asked the sine or the exponential of: half a second
+_LARGEST_EXPONENT: Final = 1024  # its bits: beyond, not even the exponent of a power is a number
+_FOR_ANY_LENGTH: Final = frozenset(
+    [*_OPERATORS, "div", "reciprocal", "square", "sqrt", "cbrt", "hypot", "abs", "sign", "log"]
+)
 
 _KNOWN_TO_SYMPY = (
     "sign", "floor", "sqrt", "exp", "log", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh",
@@ -120,10 +126,14 @@ def mpmath_namespace() -> SimpleNamespace:
     def power(x: Any, n: Any) -> Any:
         if x == 0 and is_real(x) and is_real(n):
             return mp.mpf(0) if n > 0 else mp.inf
-        return mp.power(x, n)
+        return mp.nan if _LARGEST_EXPONENT < mp.mag(n) < mp.inf else mp.power(x, n)
 
     def log(x: Any) -> Any:
         return -mp.inf if x == 0 else mp.log(x)
+
+    def within_reach(function: Function) -> Function:
+        """A function that may take as many digits of π or log 2 as an argument is long: its value is not known then."""
+        return lambda *x: mp.nan if any(_MOST_BITS < mp.mag(v) < mp.inf for v in x) else function(*x)
 
     def unless_infinite(function: Function) -> Function:
         """A periodic function: no value at ±inf."""
@@ -242,9 +252,13 @@ def mpmath_namespace() -> SimpleNamespace:
     for name, primitive in PRIMITIVES.items():
         if name in natives:
             function, at_pole = natives[name]
-            setattr(namespace, name, guarded(function, primitive.literals, at_pole))
         elif primitive.meaning is not None:
-            setattr(namespace, name, guarded(_from_meaning(namespace, primitive), primitive.literals))
+            function, at_pole = _from_meaning(namespace, primitive), None
+        else:
+            continue
+        if name not in _FOR_ANY_LENGTH:
+            function = within_reach(function)
+        setattr(namespace, name, guarded(function, primitive.literals, at_pole))
     finite_power = namespace.pow
     # Choices, comparisons and tests take NaN as it comes.
     for name in ("lt", "le", "gt", "ge", "eq", "ne"):

@@ -289,6 +289,8 @@ def multi_dot(arrays: Any) -> Array:
 def matrix_power(a: Any, n: int) -> Array:
     """As ``np.linalg.matrix_power`` for a known ``n``."""
     x = as_array(a)
+    if not isinstance(n, (int, np.integer)):
+        raise error(TypeError, f"matrix_power takes a known integer as its exponent, not {n!r:.60}")
     if n < 0:
         return matrix_power(call("linalg.inv", x), -n)
     found: Array | None = None

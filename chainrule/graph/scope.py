@@ -208,6 +208,9 @@ def outside() -> Iterator[None]:
 
 def element_type(value: Any) -> DType:
     """The supported element type of a concrete array, or an error at the user's line."""
+    if type(value) is not np.ndarray and hasattr(value, "filled"):  # of numpy.ma, which not every program imports
+        message = "a masked array: its mask would be lost; give x.filled(0.0), and the mask as an argument for np.where"
+        raise error(TypeError, message)
     try:
         return canonical(value.dtype)
     except TypeError as problem:

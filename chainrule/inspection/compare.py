@@ -14,7 +14,7 @@ from chainrule import api
 from chainrule.graph import tree
 from chainrule.graph.evaluate import evaluate
 from chainrule.graph.op import Callback
-from chainrule.graph.where import error
+from chainrule.graph.where import error, of_function
 from chainrule.selection import function_name, parameter_names, selection
 
 from .dual import PRIMITIVES_OF, derivative_by_dual_numbers
@@ -86,7 +86,11 @@ def compare(fun: Callable[..., Any], *args: float, wrt: Any = None, **kwargs: An
     if any(np.ndim(leaf) for leaf in tree.leaves(given)) or len(tree.leaves(given)) != len(given):
         raise error(TypeError, f"compare takes functions of numbers; {name} was given arrays or trees")
     position = chosen[0]
-    point = [float(a) for a in given]
+    point = [_number(a, name) for a in given]
+    value = tree.leaves(fun(*point))
+    if len(value) != 1 or np.ndim(value[0]):
+        message = f"compare takes functions with one number as their result; {name}'s is another"
+        raise error(TypeError, message, of_function(fun))
     exact = _exact(fun, point, position)
     methods = (
         _method("central difference", lambda: _central(fun, point, position), exact),
@@ -99,6 +103,13 @@ def compare(fun: Callable[..., Any], *args: float, wrt: Any = None, **kwargs: An
     parameters = parameter_names(fun)
     variable = parameters[position] if position < len(parameters) else f"x{position}"
     return Comparison(f"∂{name}/∂{variable}", methods, "not known" if exact is None else str(exact))
+
+
+def _number(argument: Any, name: str) -> float:
+    try:
+        return float(argument)
+    except (TypeError, ValueError):
+        raise error(TypeError, f"compare takes functions of numbers; {name} was given {argument!r:.60}") from None
 
 
 def _exact(fun: Callable[..., Any], point: list[float], position: int) -> Any:

@@ -14,8 +14,8 @@ from chainrule.graph.cost import graph_cost
 from chainrule.graph.node import Graph
 from chainrule.graph.op import Const, Input, Scalar
 from chainrule.graph.trace import trace as trace_as_written
-from chainrule.graph.where import Where, here
-from chainrule.selection import function_name
+from chainrule.graph.where import Where, error, here
+from chainrule.selection import check_call, function_name
 from chainrule.simplify.pipeline import simplify
 
 from .labels import node_names, short
@@ -92,11 +92,14 @@ def show(fun: Callable[..., Any], *specs: Any, **named: Any) -> Picture:
     <lambda>, as written: ...
     return %2
     """
+    if not callable(fun):
+        raise error(TypeError, f"show takes a function, not {fun!r:.60}")
     if not specs and not named:
         import inspect
 
         parameters = inspect.signature(fun).parameters.values()
         specs = tuple(api.spec() for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    check_call(fun, specs, named)
     written = trace_as_written(fun, *specs, **named)
     return Picture(function_name(fun), written, simplify(written), here())
 

@@ -49,8 +49,13 @@ class _Distribution(ABC):
             import scipy.stats
 
             return with_at(getattr(getattr(scipy.stats, self.name), name)(*args, **kwargs))
-        given = dict(zip(("x", *self.shapes, *self._place), args, strict=False))
-        given.update({("x" if key in ("k", "q") else key): value for key, value in kwargs.items()})
+        names = ("x", *self.shapes, *self._place)
+        given = dict(zip(names, args, strict=False))
+        named = {("x" if key in ("k", "q") else key): value for key, value in kwargs.items()}
+        if len(args) > len(names) or not named.keys() <= set(names) - given.keys():
+            takes = f"{self.name}.{name}({', '.join(names)})"
+            raise error(TypeError, f"{takes} is called with other arguments, or with one twice")
+        given.update(named)
         missing = [p for p in ("x", *self.shapes) if p not in given]
         if missing:
             raise error(TypeError, f"{self.name}.{name}() misses {', '.join(missing)}")

@@ -75,7 +75,7 @@ ARITHMETIC: Final = Table([
     rule(-x / c, x / -c),
     rule(c / -x, -c / x),
     rule(-(x / c), x / -c),
-    rule(-(c / x), -c / x),
+    rule(-(c / x), -c / x, where=lambda c, x: const_value(c) != 1),  # a plain 1/x stays, for it may be shared
     rule(-x * y, -(x * y), on="fi"),
     rule(-x / y, -(x / y)),
     rule(x / -y, -(x / y)),

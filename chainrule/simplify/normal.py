@@ -193,7 +193,7 @@ class Reader:
 
     def power(self, node: Node) -> Monomial | None:
         exponent = const_value(node.args[1])
-        if exponent is None or exponent != int(exponent) or not 0 < abs(exponent) <= _LARGEST_POWER:
+        if exponent is None or not 0 < abs(exponent) <= _LARGEST_POWER or exponent != int(exponent):
             return None
         return self.atoms.power(self.values[node.args[0]], int(exponent))
 

@@ -273,8 +273,9 @@ def reduce_of_views(node: Node) -> Node | None:
         rest = [inner.axes[a] for a in range(rank) if a not in op.axes]
         if rest == sorted(rest):
             return make(Reduce(op.kind, tuple(sorted(inner.axes[a] for a in op.axes))), x.args)
-    if type(inner) is Reshape and len(op.axes) == rank and x.args[0].shape:
-        return make(Reduce(op.kind, tuple(range(len(x.args[0].shape)))), x.args)
+    whole = x.args[0].shape if type(inner) is Reshape and len(op.axes) == rank else ()
+    if whole and x.shape != tuple(d for d in whole if d != 1):  # axes of length 1 stay away, as ``scalarize`` has them
+        return make(Reduce(op.kind, tuple(range(len(whole)))), x.args)
     single = [a for a in op.axes if x.shape[a] == 1]
     if single and (len(op.axes) < rank or len(single) == rank):  # a reshape under a full reduction goes away
         shape = tuple(d for a, d in enumerate(x.shape) if a not in single)

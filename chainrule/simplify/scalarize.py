@@ -15,9 +15,11 @@ from typing import Final, final
 import numpy as np
 
 from chainrule.graph.cost import primitive_cost
+from chainrule.graph.dim import Shape
 from chainrule.graph.express import broadcast, reshape, transpose
 from chainrule.graph.node import Graph, Node, constant, make
 from chainrule.graph.op import (
+    Broadcast,
     Call,
     Concatenate,
     Cond,
@@ -160,7 +162,7 @@ class _Run:
         first = small[0] if small == tuple(range(small[0], small[0] + len(small))) else 0
         one = (*kept[:first], 1, *kept[first:])
         others = tuple(a for a in range(len(one)) if a != first)
-        stack = make(Concatenate(first), tuple([broadcast(p, one, others) for p in parts]))
+        stack = make(Concatenate(first), tuple([_repeated(p, one, others) for p in parts]))
         grouped = (*kept[:first], *sides.sizes(shape), *kept[first:])
         order = [*(a for a in range(first) if a not in small), *small]
         order += [a for a in range(len(shape)) if a not in order]
@@ -183,6 +185,13 @@ class _Run:
             for found in self.elements.parts.get(node, (self.new[node],) if node in self.new else ()):
                 provenance.setdefault(found, where)
         return self.graph.replace(self.outputs, provenance)
+
+
+def _repeated(node: Node, shape: Shape, axes: tuple[int, ...]) -> Node:
+    """A broadcast, in one step where the node is one itself."""
+    if type(node.op) is Broadcast:
+        return broadcast(node.args[0], shape, tuple(axes[a] for a in node.op.axes))
+    return broadcast(node, shape, axes)
 
 
 # --- is it worth it? --------------------------------------------------------------------------------------------

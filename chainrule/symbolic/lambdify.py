@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chainrule.compiled import Function
@@ -53,6 +53,8 @@ def lambdify(
     if printer is not None:
         raise error(TypeError, "lambdify prints no code, so it takes no printer; give functions as modules={name: …}")
     single = isinstance(args, sympy.Basic) and not isinstance(args, sympy.Tuple) and not _is_matrix(args)
+    if not single and not isinstance(args, Iterable):
+        raise error(TypeError, f"the arguments of lambdify are symbols, or a list of them, not {args!r:.60}")
     parameters = [args] if single else list(args)
     expression = _structure(expr)
     meanings = Meanings(_functions(modules), implemented=use_imps)

@@ -154,3 +154,8 @@ def above(x, data):
         if data[i] > x:
             s = s + (data[i] - x) ** 2
     return s
+
+
+def rotated(theta, x, y):
+    R = np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
+    return R @ np.stack([x, y])

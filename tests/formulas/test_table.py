@@ -105,6 +105,7 @@ def test_named_and_recognised_constants() -> None:
                 " + { 2xⱼ+400xⱼ³−2−400xⱼ·xⱼ₊₁ if j ≤ n−2; 0 otherwise }"
             ),
         ),
+        (p.rotated, {"wrt": "theta"}, "∂rotated₀/∂θ = −x·sin θ − y·cos θ\n∂rotated₁/∂θ = x·cos θ − y·sin θ"),
         (p.polar, {}, "∂polar₀/∂r = cos φ\n∂polar₀/∂φ = −r·sin φ\n∂polar₁/∂r = sin φ\n∂polar₁/∂φ = r·cos φ"),
     ],
 )
