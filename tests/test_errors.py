@@ -14,13 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special as sp
+import sympy
 
 import chainrule as cr
+import chainrule.cost as cost
 import chainrule.numpy as jnp
+import chainrule.scipy.stats as stats
 from chainrule.graph.scope import current
 from tests.unseen import unseen
 
 X = np.array([1.0, 2.0, 3.0])
+EDGES = np.arange(4.0)
+MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
 INTEGERS = np.array([1, 2, 3])
 NAN = math.nan
 
@@ -37,6 +42,10 @@ def total(x: Any) -> Any:
 
 def product(a: Any, b: Any) -> Any:
     return a * b
+
+
+def peak(x: Any, mu: Any, sigma: Any) -> Any:
+    return np.exp(-(((x - mu) / sigma) ** 2) / 2) / sigma
 
 
 def check_whole() -> None:
@@ -426,6 +435,7 @@ STRANGE: list[tuple[Any, str]] = [
     (X.astype(np.float16), "float16"),
     (X.astype(np.longdouble), "not supported"),
     (INTEGERS.astype(np.uint64), "uint64"),
+    (MASKED, "mask would be lost"),
     ([X, "text"], "str"),
     ({"a": object()}, "object"),
 ]
@@ -488,7 +498,13 @@ SCALARS = ("grad", "value_and_grad", "value_grad_hess")
 
 two = lambda a, b: np.sum(a * b)  # noqa: E731
 
+S, T = sympy.symbols("s t")
+
 CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
+    "Formula": [
+        (lambda: cr.formula(lambda p: p[0]), IndexError, "p as numbers: say p=3"),
+        (lambda: cr.formula(lambda p: sum(p)), TypeError, "p as numbers: say p=3"),
+    ],
     "Function": [
         (lambda: cr.jit(square).source(), ValueError, "not been called"),
         (lambda: cr.jit(square).graph, ValueError, "not been called"),
@@ -496,6 +512,17 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jit(product)(1.0), TypeError, "'b'"),
         (lambda: cr.jit(product)(1.0, 2.0, 3.0), TypeError, "too many"),
         (lambda: cr.jit(product)(1.0, c=2.0), TypeError, "'b'"),
+    ],
+    "associative_scan": [
+        (lambda: cr.associative_scan(3, X), TypeError, "takes a function"),
+        (lambda: cr.associative_scan(product, 1.0), ValueError, "axis 0"),
+        (lambda: cr.associative_scan(product, X, axis=1), ValueError, "axis 1"),
+        (lambda: cr.associative_scan(product, X, axis=1.5), TypeError, "an integer"),
+        (lambda: cr.associative_scan(product, (X, np.ones(4))), ValueError, "one length"),
+        (lambda: cr.associative_scan(lambda a, b: (a, b), X), TypeError, "structure"),
+        (lambda: cr.associative_scan(lambda a, b: np.sum(a), X), TypeError, "slices"),
+        (lambda: cr.jit(lambda x: cr.associative_scan(lambda a, b: np.sum(a), x))(X), TypeError, "slices"),
+        (lambda: cr.jit(lambda x: cr.associative_scan(product, x))(1.0), ValueError, "axis 0"),
     ],
     "bind": [
         (lambda: cr.bind(product, c=X), TypeError, "no parameter 'c'"),
@@ -511,6 +538,24 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.check_grads(square, 1.0), TypeError, "tuple"),
         (lambda: cr.check_grads(square, (INTEGERS,)), TypeError, "no float"),
     ],
+    "checkpoint": [
+        (lambda: cr.checkpoint(3), TypeError, "takes a function"),
+        (lambda: cr.checkpoint(square, policy=0), TypeError, "greater than 0"),
+        (lambda: cr.checkpoint(square, policy="all"), TypeError, "how many states"),
+        (lambda: cr.grad(cr.checkpoint(product))(1.0), TypeError, "'b'"),
+        (lambda: cr.grad(cr.checkpoint(square))(1.0, 2.0), TypeError, "too many"),
+        (lambda: cr.grad(cr.checkpoint(square))(X), TypeError, "scalar result"),
+    ],
+    "compare": [
+        (lambda: cr.compare(3, 1.0), TypeError, "callable"),
+        (lambda: cr.compare(square), TypeError, "'x'"),
+        (lambda: cr.compare(square, "text"), TypeError, "functions of numbers"),
+        (lambda: cr.compare(square, X), TypeError, "functions of numbers"),
+        (lambda: cr.compare(square, 1.0, wrt="q"), TypeError, "no|without"),
+        (lambda: cr.compare(lambda x: None, 1.0), TypeError, "one number"),
+        (lambda: cr.compare(lambda x: (x, x), 1.0), TypeError, "one number"),
+        (lambda: cr.compare(lambda x: x * X, 1.0), TypeError, "one number"),
+    ],
     "cond": [
         (lambda: cr.cond(X > 1, square, square, 1.0), TypeError, r"one truth value.*np\.where"),
         (lambda: cr.jit(lambda x: cr.cond(x > 1, square, square, x))(X), TypeError, r"one truth value.*np\.where"),
@@ -518,6 +563,16 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jit(lambda x: cr.cond(x > 1, 1.0, 2.0))(1.0), TypeError, "functions"),
         (lambda: cr.jit(lambda x: cr.cond(x > 1, lambda: x, lambda: (x, x)))(1.0), TypeError, "structures"),
         (lambda: cr.jit(lambda x: cr.cond(x > 1, lambda: x, lambda: X))(1.0), TypeError, "different types"),
+    ],
+    "covariance": [
+        (lambda: cr.covariance(total, "text"), TypeError, "numbers and arrays"),
+        (lambda: cr.covariance(total, np.ones((2, 2))), ValueError, "a vector"),
+        (lambda: cr.covariance(lambda p: np.sum(p) * 0, X), ValueError, "singular"),
+        (lambda: cr.covariance(lambda p: np.sum(p**2) * NAN, X), ValueError, "not finite"),
+        (lambda: cr.covariance(total, X, errordef=-1), ValueError, "errordef"),
+        (lambda: cr.covariance(total, X, errordef="text"), ValueError, "errordef"),
+        (lambda: cr.covariance(total, X, weights=X), ValueError, "weights"),
+        (lambda: cr.covariance(product, X), TypeError, "'b'"),
     ],
     "custom_jvp": [
         (lambda: cr.custom_jvp(3), TypeError, "takes a function"),
@@ -530,14 +585,29 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.custom_vjp(square).defvjp(square, None), TypeError, "two functions"),
         (lambda: cr.grad(cr.custom_vjp(square))(1.0), TypeError, "without a rule"),
     ],
-    "debug": [(lambda: cr.debug.print(3), TypeError, "a format first")],
+    "debug": [
+        (lambda: cr.debug.print(3), TypeError, "a format first"),
+        (lambda: cr.debug.print("{x}"), TypeError, "value for {x}"),
+        (lambda: cr.debug.print("{} {}", 1), TypeError, "value for {1}"),
+        (lambda: cr.jit(lambda x: (cr.debug.print("{y}", x=x), x)[1])(1.0), TypeError, "value for {y}"),
+    ],
     "disable_jit": [],
     "elementwise_grad": [
         (lambda: cr.elementwise_grad(np.sum)(X), TypeError, "element by element"),
         (lambda: cr.elementwise_grad(lambda x: x[:2])(X), TypeError, "element by element"),
         (lambda: cr.elementwise_grad(lambda x: (x, x))(X), TypeError, "one result"),
     ],
+    "explain": [
+        (lambda: cr.explain(3, 1.0), TypeError, "callable"),
+        (lambda: cr.explain(square), TypeError, "'x'"),
+        (lambda: cr.explain(square, 1.0, 2.0), TypeError, "too many"),
+        (lambda: cr.explain(square, "text"), TypeError, "str"),
+        (lambda: cr.explain(square, X), TypeError, "one number"),
+        (lambda: cr.explain(lambda x: None, 1.0), TypeError, "one number"),
+        (lambda: cr.explain(square, 1.0, wrt="q"), TypeError, "without an argument"),
+    ],
     "find_nan": [
+        (lambda: cr.find_nan(3), TypeError, "takes a function"),
         (lambda: cr.find_nan(square), TypeError, "'x'"),
         (lambda: cr.find_nan(square, "text"), TypeError, "str"),
     ],
@@ -553,6 +623,24 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.foreign(square, derivative=3), TypeError, "takes a function"),
         (lambda: cr.jit(cr.foreign(lambda x: "text"))(1.0), TypeError, "str"),
         (lambda: cr.jit(cr.foreign(lambda x: 1 / (float(x) - 1)))(2.0), TypeError, "give like="),
+    ],
+    "formula": [
+        (lambda: cr.formula(3), TypeError, "takes a function"),
+        (lambda: cr.formula(lambda: 3), TypeError, "no arguments"),
+        (lambda: cr.formula(square, wrt="q"), TypeError, "no such argument"),
+        (lambda: cr.formula(square, wrt=""), ValueError, "no argument"),
+        (lambda: cr.formula(square, order=1.5), ValueError, "Hessian"),
+        (lambda: cr.formula(square, order=-1), ValueError, "Hessian"),
+        (lambda: cr.formula(square, mode="up"), ValueError, "forward"),
+        (lambda: cr.formula(square, names=3), TypeError, "names maps"),
+        (lambda: cr.formula(square, budget="long"), TypeError, "seconds"),
+        (lambda: cr.formula(square, q=3), TypeError, "no such argument"),
+        (lambda: cr.formula(square, x="2n"), ValueError, "name"),
+        (lambda: cr.formula(square, x=-1), ValueError, "negative"),
+        (lambda: cr.formula(square, x=2.5), TypeError, "no shape"),
+        (lambda: cr.formula(lambda x: "text"), TypeError, "str"),
+        (lambda: cr.formula(np.argmax, a=3), TypeError, "no formula"),
+        (lambda: cr.formula(lambda a: np.linalg.eig(a), a=(2, 2)), TypeError, "eig"),
     ],
     "fori_loop": [
         (lambda: cr.fori_loop(0, 2.5, product, 1.0), TypeError, "integer"),
@@ -610,6 +698,19 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jvp(product, (X,), (X,)), TypeError, "'b'"),
         (lambda: cr.jvp(square, (1.0,), (1.0,), has_aux=True), TypeError, "has_aux"),
     ],
+    "lambdify": [
+        (lambda: cr.lambdify(3, S), TypeError, "symbols"),
+        (lambda: cr.lambdify(S, "s + 1"), TypeError, "sympify"),
+        (lambda: cr.lambdify(S, None), TypeError, "NoneType"),
+        (lambda: cr.lambdify(S, S + T), ValueError, "contains t"),
+        (lambda: cr.lambdify((S, T), S * T)(1.0), TypeError, "'t'"),
+        (lambda: cr.lambdify(S, S**2)(X, X), TypeError, "too many"),
+        (lambda: cr.lambdify(S, S**2)("text"), TypeError, "str"),
+        (lambda: cr.lambdify(S, S, printer="C"), TypeError, "printer"),
+        (lambda: cr.grad(cr.lambdify(S, S**2))(X), TypeError, "scalar result"),
+        (lambda: cr.lambdify(S, sympy.besselj(1, S))(1.0), ValueError, "modules={'besselj'"),
+        (lambda: cr.lambdify(S, sympy.Function("g")(S))(1.0), ValueError, "modules={'g'"),
+    ],
     "lax": [],
     "linearize": [
         (lambda: cr.linearize(3, X), TypeError, "takes a function"),
@@ -643,6 +744,24 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jit(lambda x: np.einsum("ij,j", x, x))(X), ValueError, "einsum"),
         (lambda: cr.jit(lambda x: x.sort())(X), AttributeError, r"np\.sort"),
         (lambda: cr.jit(lambda x: ~x)(X), TypeError, "real numbers"),
+        (lambda: cr.jit(lambda x: x * MASKED)(X), TypeError, "mask would be lost"),
+        (lambda: cr.jit(lambda a: np.linalg.svd(a))(np.eye(2)), TypeError, "svd"),
+        (lambda: cr.jit(lambda a: jnp.linalg.qr(a))(np.eye(2)), TypeError, "qr"),
+        (lambda: cr.jit(np.linalg.inv)(np.ones((2, 3))), ValueError, "square"),
+        (lambda: cr.jit(np.linalg.det)(1.0), ValueError, "square"),
+        (lambda: cr.jit(np.linalg.cholesky)(X), ValueError, "square"),
+        (lambda: cr.jit(lambda a: np.linalg.solve(a, X))(np.eye(2)), ValueError, "match"),
+        (lambda: cr.jit(lambda a: np.linalg.norm(a, ord=7))(np.eye(2)), TypeError, "order 7"),
+        (lambda: cr.jit(lambda a: np.linalg.matrix_power(a, 2.5))(np.eye(2)), TypeError, "integer"),
+    ],
+    "propagate": [
+        (lambda: cr.propagate(3, X, np.eye(3)), TypeError, "function|callable"),
+        (lambda: cr.propagate(square, X, np.eye(2)), ValueError, "fit together"),
+        (lambda: cr.propagate(square, X, np.ones((3, 2))), ValueError, "fit together"),
+        (lambda: cr.propagate(square, "text", 1.0), TypeError, "numbers and arrays"),
+        (lambda: cr.propagate(square, X, "text"), TypeError, "numbers and arrays"),
+        (lambda: cr.propagate(product, X, np.eye(3)), TypeError, "'b'"),
+        (lambda: cr.propagate(square, X, np.eye(3), X), TypeError, "pairs"),
     ],
     "root": [
         (lambda: cr.root(3, 1.0), TypeError, "takes a function"),
@@ -650,6 +769,9 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.root(lambda x: (x, x), 1.0), TypeError, "structure"),
         (lambda: cr.root(lambda x: x * X, 1.0), TypeError, "shape"),
         (lambda: cr.root(square, 1j), TypeError, "real numbers"),
+        (lambda: cr.root(product, 1.0), TypeError, "'b'"),
+        (lambda: cr.root(square, 1.0, tol="small"), ValueError, "positive"),
+        (lambda: cr.root(square, "text"), TypeError, "str"),
     ],
     "scan": [
         (lambda: cr.scan(3, 1.0, X), TypeError, "functions"),
@@ -667,12 +789,25 @@ CASES: dict[str, list[tuple[Case, type[Exception], str]]] = {
         (lambda: cr.jit(lambda x: cr.scan(lambda c, _: ((c, c), None), x, X))(1.0), TypeError, "structure"),
         (lambda: cr.jit(lambda x: cr.scan(lambda c, v: (X * c, None), x, X))(1.0), TypeError, "shape of a carry"),
     ],
-    "scipy": [(lambda: cr.jit(lambda x: sp.jv(0, x))(1.0), TypeError, "jv")],
+    "scipy": [
+        (lambda: cr.jit(lambda x: sp.jv(0, x))(1.0), TypeError, "jv"),
+        (lambda: cr.jit(lambda x: stats.gamma.pdf(x))(1.0), TypeError, "misses a"),
+        (lambda: cr.jit(lambda x: stats.norm.pdf(x, 0.0, 1.0, 2.0))(1.0), TypeError, "other arguments"),
+        (lambda: cr.jit(lambda x: stats.norm.pdf(x, q=2.0))(1.0), TypeError, "twice"),
+        (lambda: cr.jit(lambda x: stats.norm.pdf(x, width=2.0))(1.0), TypeError, "other arguments"),
+        (lambda: cr.jit(lambda x: stats.norm.pdf(x, X))(np.ones(2)), ValueError, "broadcast"),
+    ],
     "set_threads": [
         (lambda: cr.set_threads(0), ValueError, "between 1 and"),
         (lambda: cr.set_threads(-3), ValueError, "between 1 and"),
         (lambda: cr.set_threads(NAN), TypeError, "integer"),
         (lambda: cr.set_threads("4"), TypeError, "integer"),
+    ],
+    "show": [
+        (lambda: cr.show(3), TypeError, "takes a function"),
+        (lambda: cr.show(square, "text"), TypeError, "str"),
+        (lambda: cr.show(square, q=1), TypeError, "'x'"),
+        (lambda: cr.show(product, cr.spec()), TypeError, "'b'"),
     ],
     "spec": [
         (lambda: cr.spec(-1), ValueError, "negative"),
@@ -774,6 +909,36 @@ def test_public_names(case: Case, kind: type[Exception], words: str) -> None:
         with pytest.raises(AttributeError, match="fft"):
             case()
         return
+    refused(case, kind, words)
+
+
+COSTS: list[tuple[Case, type[Exception], str]] = [
+    (lambda: cost.UnbinnedNLL(X, 3), TypeError, "names of its parameters"),
+    (lambda: cost.UnbinnedNLL(X, lambda x, *p: x), TypeError, r"name=\[…\]"),
+    (lambda: cost.UnbinnedNLL(X, peak, name=["a"]), ValueError, "1 names"),
+    (lambda: cost.UnbinnedNLL(X, peak)(1.0), TypeError, "takes 2 numbers, not 1"),
+    (lambda: cost.UnbinnedNLL(X, peak)(1.0, 2.0, 3.0), TypeError, "takes 2 numbers, not 3"),
+    (lambda: cost.UnbinnedNLL(X, lambda x, mu: np.sum(x * mu))(1.0), ValueError, "shape"),
+    (lambda: cost.ExtendedUnbinnedNLL(X, lambda x, a: x * a)(1.0), TypeError, "pair"),
+    (lambda: cost.LeastSquares(X, np.ones(2), 1.0, peak), ValueError, "fit together"),
+    (lambda: cost.LeastSquares(X, X, 1.0, peak, loss="cubic"), ValueError, "soft_l1"),
+    (lambda: cost.LeastSquares(X, X, 1.0, lambda x, a: np.ones(2) * a)(1.0), ValueError, "shape"),
+    (lambda: cost.BinnedNLL(X, X, peak), ValueError, "edges"),
+    (lambda: cost.ExtendedBinnedNLL(X, X, peak), ValueError, "edges"),
+    (lambda: cost.BinnedNLL(X, EDGES, peak, use_pdf="exact"), ValueError, "approximate"),
+    (lambda: cost.NormalConstraint("a", [1, 2], [1, 1]), ValueError, "as many values"),
+    (lambda: cost.NormalConstraint(["a", "a"], [1, 2], [1, 1]), ValueError, "twice"),
+    (lambda: cost.NormalConstraint(["a", "b"], [1, 2], np.ones((3, 3))), ValueError, "2×2"),
+    (lambda: cost.CostSum(3, "a"), TypeError, "added"),
+    (lambda: cost.UnbinnedNLL(X, peak) + "a", TypeError, "added"),
+    (lambda: cost.normalised(peak), ValueError, "over="),
+    (lambda: cost.normalised(peak, over=(1, 0)), ValueError, "interval"),
+    (lambda: cost.normalised(peak, over=(0, 1), panels=0), ValueError, "panels"),
+]
+
+
+@pytest.mark.parametrize(("case", "kind", "words"), [pytest.param(*c, id=str(i)) for i, c in enumerate(COSTS)])
+def test_costs(case: Case, kind: type[Exception], words: str) -> None:
     refused(case, kind, words)
 
 

@@ -12,6 +12,7 @@ import sympy as sp
 
 from chainrule.graph.algebra import LETTERS
 
+from .decimals import Decimal
 from .program import Program, Step
 from .shorten import cost
 from .sums import bottom_up
@@ -45,7 +46,7 @@ def repeated(results: list[Expr], program: Program) -> tuple[list[Expr], list[St
         count: Counter[Any] = Counter()
         for result in results:
             count.update(e for e in sp.preorder_traversal(result) if _nameable(e))
-        gains = [((n - 1) * cost(e) - 1, str(e), e) for e, n in count.items() if n > 1 and cost(e) >= REPEATED]
+        gains = [((n - 1) * _weight(e) - 1, str(e), e) for e, n in count.items() if n > 1 and _weight(e) >= REPEATED]
         if not gains or max(gains)[0] < 2 * REPEATED - 1:
             break
         _, _, chosen = max(gains)
@@ -54,6 +55,11 @@ def repeated(results: list[Expr], program: Program) -> tuple[list[Expr], list[St
         results = [r.xreplace({chosen: step.symbol}) for r in results]
         steps.append(step)
     return results, steps[::-1] if len(steps) > 1 else steps
+
+
+def _weight(e: Expr) -> int:
+    """The operations of an expression, and one more for long numbers in it."""
+    return cost(e) + e.has(Decimal)
 
 
 def _nameable(e: Expr) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sympy as sp
 
+from .decimals import Decimal
 from .sums import bottom_up
 
 Expr = Any
@@ -68,9 +69,7 @@ def _plain_forms(expr: Expr, size: int, deadline: float) -> Iterator[Expr]:
 
 
 def _has_wild_exponents(expr: Expr) -> bool:
-    """Whether polynomials in its powers and exponentials would be of huge degree: exp(0.0123456789·x) is that number's
-    denominator-th root of something to the power of its numerator.
-    """
+    """Whether polynomials in its powers and exponentials would be of huge degree, as x**1000 and exp(1000·x) are."""
     exponents = [p.exp for p in expr.atoms(sp.Pow)] + [e.args[0] for e in expr.atoms(sp.exp)]
     terms = [term.as_coeff_Mul()[0] for exponent in exponents for term in sp.Add.make_args(exponent)]
     return any(c.is_Rational and max(abs(c.p), c.q) > WILDEST for c in terms)
@@ -111,10 +110,11 @@ def over_exponentials(expr: Expr) -> Expr:
 def _collected(expr: Expr, late: Callable[[], bool]) -> Iterator[Expr]:
     if not expr.is_Add and not any(f.is_Add for f in sp.Mul.make_args(expr)):
         return
-    generators = [*expr.free_symbols, *(f for f in expr.atoms(sp.Function) if not f.is_number)]
+    symbols = (s for s in expr.free_symbols if not isinstance(s, Decimal))
+    generators = [*symbols, *(f for f in expr.atoms(sp.Function) if not f.is_number)]
     often = [(expr.count(g), g) for g in generators]
-    symbols = [g for n, g in sorted(often, key=lambda pair: (-pair[0], pair[1].sort_key())) if n > 1][:4]
-    for symbol in symbols:
+    most = [g for n, g in sorted(often, key=lambda pair: (-pair[0], pair[1].sort_key())) if n > 1][:4]
+    for symbol in most:
         if late():
             return
         found = sp.collect(expr, symbol)

@@ -12,6 +12,7 @@ import sympy as sp
 
 from chainrule.graph.algebra import Held, index_symbol, total
 
+from .decimals import is_constant
 from .matrices import Inverted, derivative_of_inverse, derivative_of_solution
 from .poles import has_new_poles
 from .program import Definition, Step
@@ -132,7 +133,7 @@ class Derivative:
         return at_index(value, index, element.indices)
 
     def _power(self, base: Any, exponent: Any) -> Expr:
-        if exponent.is_number:
+        if is_constant(exponent):
             inner = base.args[0] if isinstance(base, sp.Abs) else None
             if inner is not None and exponent == 2:
                 if inner.is_extended_real:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sympy as sp
 
 from chainrule.graph.algebra import Held, Maximum, Minimum
 
+from .decimals import Decimal, exact, folded
 from .formula import Formula
 from .latex import Latex
 from .matrices import Inverted
@@ -28,6 +30,22 @@ WIDTH: Final = 100  # a single result and its steps stand in one line up to this
 PRIMES: Final = {1: "′", 2: "″", 3: "‴"}
 
 
+@dataclass(frozen=True)
+class Written:
+    """Results and definitions as they are printed, with decimals whole and numbers multiplied out."""
+
+    results: tuple[Any, ...]
+    definitions: tuple[Any, ...]
+
+    @property
+    def steps(self) -> list[Step]:
+        return [d for d in self.definitions if isinstance(d, Step)]
+
+    @property
+    def recurrences(self) -> list[Recurrence]:
+        return [d for d in self.definitions if isinstance(d, Recurrence)]
+
+
 def finished(program: Program, found: Found, by: Sequence[Any], order: int, names: Mapping[str, str]) -> Formula:
     """The formula with symbols as the user knows them: no assumptions, names replaced."""
     name = program.request.name
@@ -36,8 +54,11 @@ def finished(program: Program, found: Found, by: Sequence[Any], order: int, name
     definitions = needed(found.definitions, found.values)
     bys = [b for w in found.wanted for b in w.by]
     plain = _plain([*found.values, *bys, *(s for d in definitions for s in _parts(d))], names)
-    results = {_key(name, w): _bare(v, plain) for w, v in zip(found.wanted, found.values, strict=True)}
-    bare = tuple(_bare_definition(d, plain) for d in definitions)
+    values = [_bare(v, plain) for v in found.values]
+    results = {_key(name, w): exact(v) for w, v in zip(found.wanted, values, strict=True)}
+    bare = [_bare_definition(d, plain) for d in definitions]
+    written = Written(tuple(map(folded, values)), tuple(_with_each(d, folded) for d in bare))
+    bare = [_with_each(d, exact) for d in bare]
     steps = {d.target: d.value for d in bare if isinstance(d, Step)}
     loops = tuple(d for d in bare if isinstance(d, Recurrence))
     inverses = tuple(d for d in bare if isinstance(d, Inverted))
@@ -48,7 +69,7 @@ def finished(program: Program, found: Found, by: Sequence[Any], order: int, name
     used = tuple(names.get(b.name, b.name) for b in by)
     tables = {d.symbol.name: _inverse_name(d.symbol.name) for d in inverses}
     shown = tables | {n: _partial_name(carry, b, plain) for n, (_, carry, b) in found.shown.items()}
-    return Formula(name, order, used, results, steps, loops, constants, labels, bare, shown)
+    return Formula(name, order, used, results, steps, loops, constants, labels, tuple(bare), shown, written)
 
 
 def _inverse_name(name: str) -> tuple[str, str]:
@@ -74,7 +95,7 @@ def _plain(expressions: Sequence[Any], names: Mapping[str, str]) -> dict[Any, An
 
     Where there are complex ones, all keep theirs: SymPy takes Re and Im of what it knows nothing of apart.
     """
-    symbols = {s for e in expressions for s in e.atoms(sp.Symbol)}
+    symbols = {s for e in expressions for s in e.atoms(sp.Symbol) if not isinstance(s, Decimal)}
     some_complex = any(not s.is_extended_real for s in symbols)
     kept = {s: s.assumptions0 if some_complex else {} for s in symbols}
     return {s: sp.Symbol(names.get(s.name, s.name), **kept[s]) for s in symbols}
@@ -89,6 +110,16 @@ def _with_sympys_own(expr: Any) -> Any:
     if expr.has(Maximum, Minimum, Held):
         expr = expr.replace(Maximum, sp.Max).replace(Minimum, sp.Min).replace(Held, lambda x: x)
     return expr
+
+
+def _with_each(definition: Any, change: Callable[[Any], Any]) -> Any:
+    """A definition with its expressions changed."""
+    if isinstance(definition, Step):
+        return replace(definition, value=change(definition.value))
+    if isinstance(definition, Inverted):
+        return exact(definition)
+    parts = [sp.Tuple(*map(change, a)) if isinstance(a, sp.Tuple) else a for a in definition.args]
+    return definition.func(*parts)
 
 
 def _bare_definition(definition: Any, plain: Mapping[Any, Any]) -> Any:
@@ -167,16 +198,17 @@ def _place(label: str) -> str:
 
 def as_text(formula: Formula, *, ascii: bool) -> str:
     """See ``Formula.text``."""
+    written = formula._written
     printer = (Ascii if ascii else Unicode)(_step_symbols(formula), dict(formula._shown), _indices(formula))
     results = [
         f"{label.text(printer)} = {printer.text(value)}"
-        for label, value in zip(formula._labels, formula.results.values(), strict=True)
+        for label, value in zip(formula._labels, written.results, strict=True)
     ]
-    steps = [f"{printer.text(target)} = {printer.text(value)}" for target, value in formula.steps.items()]
+    steps = [f"{printer.text(step.target)} = {printer.text(step.value)}" for step in written.steps]
     steps = [*_inverses(formula, printer), *steps]
     steps += [f"{printer.text(s)} = {printer.text(v)}" for s, v in formula.constants.items()]
-    if formula.recurrences:
-        loops = [recurrence_text(loop, printer) for loop in formula.recurrences]
+    if written.recurrences:
+        loops = [recurrence_text(loop, printer) for loop in written.recurrences]
         line = "; ".join([*loops, *results])
         body = [line] if len(results) == 1 and len(line) <= LONG_WIDTH else [*loops, *results]
         return "\n".join([*body, *(_where(steps) if steps else [])])
@@ -255,14 +287,15 @@ def _where(steps: Sequence[str]) -> list[str]:
 
 def as_latex(formula: Formula, env: str | None) -> str:
     """See ``Formula.latex``."""
+    written = formula._written
     printer = Latex(_step_symbols(formula), dict(formula._shown), _indices(formula))
     rows = [
         (label.latex(printer), printer.text(value))
-        for label, value in zip(formula._labels, formula.results.values(), strict=True)
+        for label, value in zip(formula._labels, written.results, strict=True)
     ]
     rows += [("", text) for text in _inverses(formula, printer)]
-    rows += [("", recurrence_latex(loop, printer)) for loop in formula.recurrences]
-    rows += [(printer.text(target), printer.text(value)) for target, value in formula.steps.items()]
+    rows += [("", recurrence_latex(loop, printer)) for loop in written.recurrences]
+    rows += [(printer.text(step.target), printer.text(step.value)) for step in written.steps]
     rows += [(printer.text(s), printer.text(v)) for s, v in formula.constants.items()]
     equals = " &= " if env is not None and ("align" in env or env == "split") else " = "
     amp = "& " if "&" in equals else ""

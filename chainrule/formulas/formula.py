@@ -40,6 +40,9 @@ class Formula:
         Loops without a closed form, as ``Recurrence`` objects of SymPy.
     constants
         Named constants of the module (symbol → exact value).
+
+    Decimals are fractions here, 0.711 is 711/1000, so that what is made of them is exact. As text they stay decimals,
+    those beside each other multiplied out where that is shorter, quotients of them to the digits of a double.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Formula:
     _labels: tuple[Any, ...] = ()
     _definitions: tuple[Any, ...] = ()
     _shown: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    _written: Any = None
 
     @property
     def expr(self) -> Any:

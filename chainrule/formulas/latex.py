@@ -47,12 +47,14 @@ class Latex(Printer):
         if value < 0:
             return "-" + self.number(-value)
         if value.q > 12 or (value.q == 1 and value.p >= 10**6):
-            found = decimal(value)
-            if found is not None:
-                digits, power = found
-                ten = rf"10^{{{power}}}"
-                return digits if not power else ten if digits == "1" else rf"{digits} \times {ten}"
+            if decimal(value) is not None:
+                return self.decimal(value)
         return str(value.p) if value.q == 1 else rf"\frac{{{value.p}}}{{{value.q}}}"
+
+    def decimal(self, value: Any) -> str:
+        digits, power = decimal(value) or (str(value), 0)
+        ten = rf"10^{{{power}}}"
+        return digits if not power else ten if digits == "1" else rf"{digits} \times {ten}"
 
     def vulgar(self, value: Any) -> str | None:
         return rf"\frac{{{value.p}}}{{{value.q}}}" if value.q <= 12 else None

@@ -10,6 +10,7 @@ import sympy as sp
 
 from chainrule.graph.algebra import Held, Maximum, Minimum
 
+from .decimals import Decimal
 from .matrices import Inverted
 from .program import Definition, Step
 from .recurrence import Recurrence
@@ -66,6 +67,8 @@ class Numbers:
         bound = bound or {}
         if expr.is_Number:
             return mp.mpf(expr.p) / expr.q if expr.is_Rational else mp.mpmathify(expr)
+        if isinstance(expr, Decimal):
+            return self.of(expr.exact)
         if expr.is_Symbol:
             return mp.mpf(bound[expr]) if expr in bound else self.symbol(expr)
         if isinstance(expr, sp.NumberSymbol) or expr is sp.I:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import sympy as sp
 
+from .decimals import exact, is_constant
+
 Expr = Any
 LARGE: Final = 30  # denominators with more operations are not factored
 
@@ -17,7 +19,7 @@ def poles(expr: Expr) -> frozenset[Any]:
     """The factors that ``expr`` divides by, and the arguments of its logarithms; numbers and exponentials aside."""
     found: set[Any] = set()
     for e in sp.preorder_traversal(expr):
-        if e.is_Pow and not (e.exp.is_number and e.exp.is_positive):
+        if e.is_Pow and not (is_constant(e.exp) and exact(e.exp).is_positive):
             found |= _factors(e.base)
         elif isinstance(e, (sp.log, sp.loggamma, sp.polygamma, sp.gamma)):
             found |= _factors(e.args[-1])
@@ -33,7 +35,7 @@ def _factors(base: Expr) -> frozenset[Any]:
     found: set[Any] = set()
     for factor in sp.Mul.make_args(_factored(base)):
         inner = factor.base if factor.is_Pow else factor
-        if inner.is_number or isinstance(inner, (sp.exp, sp.cosh)) or (factor.is_Pow and factor.base.is_number):
+        if is_constant(inner) or isinstance(inner, (sp.exp, sp.cosh)) or (factor.is_Pow and is_constant(factor.base)):
             continue
         if isinstance(inner, sp.Abs):
             inner = inner.args[0]

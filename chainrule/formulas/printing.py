@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import sympy as sp
 
+from .decimals import Decimal, is_constant, powers_joined
+
 Expr = Any
 ATOM, POWER, PREFIX, PRODUCT, SUM, CONDITION = 6, 5, 4, 3, 2, 1
 
@@ -47,6 +49,8 @@ class Printer(ABC):
     def element(self, element: Any) -> str: ...
     @abstractmethod
     def number(self, value: Any) -> str: ...
+    @abstractmethod
+    def decimal(self, value: Any) -> str: ...
     @abstractmethod
     def constant(self, value: Any) -> str: ...
     @abstractmethod
@@ -93,6 +97,9 @@ class Printer(ABC):
                 return text, ATOM if expr >= 0 and "/" not in text and "×" not in text else PRODUCT
             case sp.NumberSymbol() | sp.core.numbers.ImaginaryUnit() | sp.core.numbers.Infinity():
                 return self.constant(expr), ATOM
+            case Decimal():
+                text = self.decimal(expr.exact)
+                return text, PRODUCT if "10" in text and not text.replace(".", "").isdigit() else ATOM
             case sp.Symbol():
                 return self.name(expr), ATOM
             case sp.Indexed():
@@ -102,7 +109,7 @@ class Printer(ABC):
             case sp.Mul():
                 return self._mul(expr)
             case sp.Pow():
-                if expr.exp.could_extract_minus_sign():
+                if _is_below(expr):
                     return self._mul(expr)
                 return self._pow(expr)
             case sp.Sum() | sp.Product():
@@ -133,7 +140,7 @@ class Printer(ABC):
     def _add(self, expr: Any, nested: bool, below: bool) -> tuple[str, int]:
         plain = self._terms(expr.args, nested, below)
         content, primitive = expr.primitive()
-        if content == 1:
+        if content == 1 or expr.has(Decimal):
             grouped = self._grouped(expr, nested, below)
             return (grouped if grouped is not None and len(grouped) < len(plain) else plain), SUM
         factored, level = self._mul_parts(content, [primitive], [])
@@ -171,7 +178,7 @@ class Printer(ABC):
     def _term_key(self, term: Any) -> tuple[Any, ...]:
         negative = term.could_extract_minus_sign()
         dotted = any(self._is_dotted(s) for s in term.free_symbols)
-        return negative, term.is_number == self._names_first, not dotted, sp.count_ops(term) - negative, str(term)
+        return negative, is_constant(term) == self._names_first, not dotted, sp.count_ops(term) - negative, str(term)
 
     def _is_wide(self, terms: Sequence[Any], nested: bool, below: bool) -> bool:
         """Whether there is space around the signs: where a term has brackets, in a denominator never."""
@@ -196,16 +203,17 @@ class Printer(ABC):
         above, below = [], []
         for factor in factors:
             for part in sp.Mul.make_args(factor):
-                if part.is_Pow and part.exp.could_extract_minus_sign():
+                if part.is_Pow and _is_below(part):
                     below.append(sp.Pow(part.base, -part.exp))
                 else:
                     above.append(part)
         number = sp.Integer(1)
         for k, part in enumerate(above):
-            if part.is_Add:
+            if part.is_Add and not part.has(Decimal):
                 content, primitive = part.primitive()
                 if content != 1:
                     number, above[k] = number * content, primitive
+        above, below = powers_joined(above, below)
         return self._mul_parts(coefficient * number, above, below)
 
     def _mul_parts(self, coefficient: Any, above: list[Any], below: list[Any]) -> tuple[str, int]:
@@ -294,8 +302,8 @@ class Printer(ABC):
         late = isinstance(base, sp.Indexed) and not all(i.is_Symbol or i.is_Integer for i in base.indices)
         late = late or any(self._is_dotted(s) for s in base.free_symbols)
         shape = 0 if isinstance(base, (sp.Symbol, sp.Indexed)) else 2 if base.is_Add else 1
-        if base.is_number:
-            return (0, 0, 0, 0, str(base))
+        if is_constant(base):
+            return (0, 0, 0, not isinstance(base, Decimal), not is_constant(factor), str(base))
         if isinstance(base, (sp.Sum, sp.Product)):
             return (3, 0, 0, 0, str(base))
         if isinstance(base, sp.conjugate):
@@ -345,6 +353,12 @@ def in_order(name: str, args: Sequence[Any]) -> list[Any]:
 def own_bracket(expr: Any, level: int) -> bool:
     """Whether a sum stands in brackets of its own."""
     return getattr(expr, "is_Add", False) and level > SUM
+
+
+def _is_below(power: Any) -> bool:
+    """Whether a power is written in the denominator: x⁻², but not 10^(a−b)."""
+    mixed = power.base.is_number and any(not t.could_extract_minus_sign() for t in sp.Add.make_args(power.exp))
+    return bool(power.exp.could_extract_minus_sign() and not mixed)
 
 
 def _is_constant_root(factor: Any) -> bool:

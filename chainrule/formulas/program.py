@@ -24,10 +24,11 @@ from chainrule.graph.op import Broadcast, Const, Input, Linalg, Loop, Project, R
 from chainrule.graph.where import error, of_function
 
 from .constants import is_nice, recognised
+from .decimals import whole
 from .loops import LoopForms
 from .matrices import INNER, ROWS, Inverted, MatrixForms, Solved
 from .recurrence import Recurrence
-from .request import Request, outer_values
+from .request import Request, named_numbers
 from .sums import at_index
 
 SHARED: Final = 24  # so many operations, used twice, become a step of their own
@@ -188,16 +189,13 @@ class _Builder:
         self.element_names: dict[tuple[int, Index], Any] = {}
         self.inputs: dict[Node, Any] = {}
         self.reserved: frozenset[str] = frozenset()  # indices of the loops around
-        named = outer_values(request.function)
-        self.constant_names = {
-            float(v): n for n, v in reversed(list(named.items()))
-            if isinstance(v, (int, float)) and not is_nice(v)
-        }  # fmt: skip
+        named = named_numbers(request.function)
+        self.constant_names = {v: n for n, v in reversed(list(named.items())) if not is_nice(v)}
 
     def build(self) -> None:
         self._name_inputs()
         self._choose_cuts()
-        letters = {n for n in self.made.taken if len(n) == 1}
+        letters = {n for n in (*self.made.taken, *self.constant_names.values()) if len(n) == 1}
         self.matrices = MatrixForms(self)
         self.elements = Elements(
             self._leaf, self._number, LoopForms(self).element, tuple(letters), self.matrices.element
@@ -294,8 +292,10 @@ class _Builder:
     def _number(self, value: Any, node: Node) -> Any:
         name = self.constant_names.get(value) if isinstance(value, float) else None
         if name is None:
-            return recognised(value)
+            return whole(value)
         symbol = sp.Symbol(name, real=True)
+        if name in self.made.taken and symbol not in self.made.constants:
+            return whole(value)  # the program has a variable of that name
         self.made.taken.add(name)
         self.made.constants[symbol] = recognised(value)
         return symbol

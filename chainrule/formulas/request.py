@@ -166,6 +166,23 @@ def outer_values(f: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
+def named_numbers(f: Callable[..., Any]) -> dict[str, float]:
+    """The numbers among ``outer_values``, and those of modules, such as ``scipy.constants.h``, that the code names."""
+    outer = outer_values(f)
+    found = {n: float(v) for n, v in outer.items() if isinstance(v, (int, float))}
+    plain: Any = inspect.unwrap(f)
+    code = getattr(getattr(plain, "__func__", plain), "__code__", None)
+    modules = [m for m in outer.values() if inspect.ismodule(m)]
+    for module in modules:
+        for name in code.co_names if code is not None else ():
+            value = vars(module).get(name)
+            if inspect.ismodule(value) and value not in modules:
+                modules.append(value)
+            elif isinstance(value, float):
+                found.setdefault(name, value)
+    return found
+
+
 def _ascii(path: str) -> str:
     """``p['mu']`` → mu, ``p[0]`` → p_0."""
     words = [a or b for a, b in re.findall(r"\['?([^'\]]*)'?\]|([A-Za-z_]\w*)", path)]

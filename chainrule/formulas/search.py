@@ -240,9 +240,15 @@ def _of_sympy(value: Expr, by: Any, simplified: bool) -> list[Expr]:
     """SymPy's own derivative of the program with its steps written out, and its own short forms of that."""
     plain = sp.diff(value, by)
     forms = [plain, sp.factor_terms(plain)]
-    if simplified and cost(plain) <= EASY:
+    if simplified and cost(plain) <= EASY and not _has_roots(plain):
         forms.append(sp.simplify(plain))
     return forms
+
+
+def _has_roots(expr: Expr) -> bool:
+    """Whether there are roots of different sums, over whose products SymPy's ``simplify`` takes many seconds."""
+    roots = (p for p in expr.atoms(sp.Pow) if p.exp.is_Rational and not p.exp.is_Integer and p.base.is_Add)
+    return len({p.base for p in roots}) > 1
 
 
 def _mixed(found: Found, flat: Found) -> Found:
@@ -301,7 +307,7 @@ def _certified(
     import mpmath as mp
 
     numbers: dict[int, Numbers] = {}
-    with mp.workdps(WORKING - 40):
+    with mp.workdps(WORKING):
         for k, point in enumerate(certificate.points):
             numbers[k] = Numbers(point.values, found.definitions)
             for d in definitions:

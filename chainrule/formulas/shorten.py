@@ -9,6 +9,7 @@ from typing import Any
 import sympy as sp
 
 from .candidates import forms
+from .decimals import folded
 from .poles import has_new_poles
 from .sums import cases_joined, compact, merged, pulled
 
@@ -17,8 +18,8 @@ Expr = Any
 
 @lru_cache(8192)
 def cost(expr: Expr) -> int:
-    """The number of operations, as SymPy counts them."""
-    return int(sp.count_ops(compact(expr)))
+    """The number of operations, as SymPy counts them, where decimals beside each other are one number."""
+    return int(sp.count_ops(compact(folded(expr))))
 
 
 def shortest(

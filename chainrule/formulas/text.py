@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import sympy as sp
 
+from .decimals import Decimal
 from .naming import SMALL, dotted, subscript, superscript, unicode_name
 from .printing import ATOM, POWER, PREFIX, PRODUCT, SPACED, SUM, TRIGONOMETRIC, Printer, in_order
 
@@ -70,9 +71,13 @@ class Unicode(Printer):
             return small
         if value.q > 12 or (value.q == 1 and value.p >= 10**6):
             found = decimal(value)
-            if found is not None and len(self._scientific(*found)) < len(f"{value.p}/{value.q}"):
+            if found is not None and len(self._scientific(*found)) <= len(f"{value.p}/{value.q}"):
                 return self._scientific(*found)
         return str(value.p) if value.q == 1 else f"{value.p}/{value.q}"
+
+    def decimal(self, value: Any) -> str:
+        found = decimal(value)
+        return self._scientific(*found) if found is not None else str(value)
 
     def _scientific(self, digits: str, power: int) -> str:
         if not power:
@@ -113,7 +118,8 @@ class Unicode(Printer):
         return f"{top}/{bottom}", PRODUCT
 
     def power(self, base: Any, exponent: Any) -> tuple[str, int]:
-        raised = superscript(self.text(exponent)) if exponent.is_Integer or exponent.is_Symbol else None
+        small = exponent.is_Integer or (exponent.is_Symbol and not isinstance(exponent, Decimal))
+        raised = superscript(self.text(exponent)) if small else None
         name = type(base).__name__
         if raised is not None and name in TRIGONOMETRIC:
             return self._applied(name + raised, base.args), PREFIX
@@ -122,7 +128,7 @@ class Unicode(Printer):
                 return self.name(base.base.label) + raised + self._below(base.indices), POWER
             return self.text(base, ATOM) + raised, POWER
         shown = self.text(exponent)
-        return f"{self.text(base, ATOM)}^{shown if shown.isalnum() else f'({shown})'}", POWER
+        return f"{self.text(base, ATOM)}^{shown if shown.replace('.', '').isalnum() else f'({shown})'}", POWER
 
     def root(self, inside: str, degree: int, is_atom: bool) -> str:
         bare = is_atom or (inside.startswith("|") and inside.count("|") == 2 and inside.endswith("|"))

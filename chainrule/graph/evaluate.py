@@ -370,7 +370,8 @@ class Interpreter:
             case Scatter(axes, kind):
                 return _scatter(axes, kind, x[0], x[1], x[2:])
             case Contract(left, right, out):
-                return np.einsum(x[0], list(left), x[1], list(right), list(out))
+                first, second = (np.asarray(v, order="C") for v in x)  # the order of additions follows the strides
+                return np.einsum(first, list(left), second, list(right), list(out))
             case Linalg():
                 found = self.arithmetic.linalg(op, x)
                 return found if isinstance(node.type, tuple) else found[0]

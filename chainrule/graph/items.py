@@ -69,7 +69,7 @@ def _writable(array: np.ndarray[Any, Any], *values: Any) -> Any:
         return array
     if own is None:
         if scope is not None and scope._is_external(array):
-            message = "an array from outside of the traced function is written to; copy it first: x = x.copy()"
+            message = _FROM_OUTSIDE
         elif array.base is not None:
             message = "a part of a concrete array is written to; write to the array itself: x[i, j] = ..."
         else:
@@ -79,6 +79,9 @@ def _writable(array: np.ndarray[Any, Any], *values: Any) -> Any:
     made._scope = own.made_in
     own.traced = made
     return made
+
+
+_FROM_OUTSIDE: Final = "an array from outside of the traced function is written to; copy it first: x = x.copy()"
 
 
 def _as_traced(array: np.ndarray[Any, Any]) -> Array:
@@ -95,10 +98,22 @@ def get_item(value: Any, index: Any) -> Any:
         raise value.problem()
     if not isinstance(value, Array) and converted_index(index):
         if isinstance(value, np.ndarray):
-            return as_array(value)[index]
+            return _shared(value, index)[index]
         if isinstance(value, (list, tuple)) and isinstance(index, Array) and not index.shape:
             return sequence_item(value, index)
     return value[index]
+
+
+def _shared(array: np.ndarray[Any, Any], index: Any) -> Array:
+    """A concrete array as a traced one of which ``index`` takes a part, which the program may write to."""
+    own = known(array)
+    if own is not None and array.ndim > 1:
+        made: Array = _writable(array, *_parts(index))
+        return made
+    found = as_array(array)
+    if own is None:
+        found._frozen = _FROM_OUTSIDE
+    return found
 
 
 def set_item(value: Any, target: Any, index: Any) -> None:

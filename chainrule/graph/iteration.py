@@ -210,6 +210,7 @@ def items_of(value: Any) -> Items:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
         concrete = tuple(v for v in (value, value.base) if v is not None and local(v) is not None)
         value = as_array(value)
+        value._frozen = "a part of a concrete array is written to; write to the array itself: x[i, j] = ..."
     if isinstance(value, Array):
         if not value.shape:
             raise error(TypeError, "iteration over a traced scalar")

@@ -31,7 +31,7 @@ from .dim import show
 from .dtype import INT64
 from .iteration import Items
 from .node import Graph, Node, constant, make, results, topological
-from .op import Const, Loop, Scalar, Type
+from .op import Const, Input, Loop, Scalar, Type
 from .scope import Scope, current
 from .trace import close_inner
 from .where import error
@@ -55,6 +55,7 @@ class _Rolled:
     def __init__(self, variables: Variables, blocks: Sequence[Any], trial: bool) -> None:
         self.variables, self.blocks, self.trial = variables, blocks, trial
         self.start = variables.get()
+        self.entered = self.start
         self.slots: list[Slot] = []
         for i, value in enumerate(self.start):
             if isinstance(value, Undefined) or is_buffer(value):
@@ -125,7 +126,8 @@ class _Rolled:
     def enter(self, scope: Scope, skip: int) -> None:
         """Gives the variables the values that stand for them inside."""
         inputs = scope.inputs[skip : skip + len(self.nodes)]
-        self.variables.set(enter_slots(self.slots, inputs, self.start, scope))
+        self.entered = enter_slots(self.slots, inputs, self.start, scope)
+        self.variables.set(self.entered)
 
     def _trace(self, prefix: Sequence[Type], slices: Sequence[Type], run: Body) -> tuple[_Pass, bool]:
         known = len(self.slots)
@@ -198,10 +200,31 @@ class _Rolled:
             raise error(TypeError, f"{name} changes its structure in the loop: {shown}; begin with a number", where)
         return _slot(i, leaves, spec)
 
+    def check_names(self, over: Sequence[Array]) -> None:
+        """An array that goes by two names when the loop begins, inside of it stands for two: neither is written to."""
+        named: dict[int, set[str]] = {id(_root(a)): {"what the loop goes over"} for a in over}
+        written: set[int] = set()
+        for slot in self.slots:
+            if isinstance(slot.place, Array):
+                continue
+            name = slot.show(self.variables)
+            begin, inside = tree.leaves(self.start[slot.place]), tree.leaves(self.entered[slot.place])
+            for outer, inner in zip(begin, inside, strict=False):
+                if not isinstance(outer, Array) or not outer.shape or not isinstance(inner, Array):
+                    continue
+                key = id(_root(outer))
+                named.setdefault(key, set()).add(name)
+                if type(inner._node.op) is not Input:
+                    written.add(key)
+        for key in written:
+            if len(named[key]) > 1:
+                names = " and ".join(sorted(named[key]))
+                message = f"{names} are one array when the loop begins, and it is written to; copy it before"
+                raise NotRollable(message) if self.trial else error(TypeError, message, self.variables.where)
+
     def writes_to(self, array: Array) -> bool:
         """Whether the body, as far as it has been traced, writes to the array, or to what it is a part of."""
-        root = array._root if isinstance(array, View) else array
-        return any(slot.place is root for slot in self.slots)
+        return any(slot.place is _root(array) for slot in self.slots)
 
     def finish(self, values: Sequence[Node], at_least_once: bool, holds: int | None = None) -> None:
         """The variables after the loop; the value number ``holds`` is a flag that has ended it."""
@@ -220,6 +243,10 @@ class _Rolled:
             else:
                 final[slot.place] = tree.unflatten(slot.spec, [wrap(n) for n in own])
         self.variables.set(tuple(final))
+
+
+def _root(array: Array) -> Array:
+    return array._root if isinstance(array, View) else array
 
 
 def _lost(name: str, value: Undefined, where: Any) -> Exception:
@@ -252,6 +279,7 @@ def while_loop(test: Body, body: Body, variables: Variables, *, trial: bool, by_
     """
     rolled = _Rolled(variables, [body, test], trial)
     found = rolled.settle((), (), lambda _: body())
+    rolled.check_names(())
     with rolled.scope(()) as scope:
         try:
             rolled.enter(scope, 0)
@@ -289,6 +317,7 @@ def for_loop(
         body(items.at(index[0], [a[index[0]] for a in items.arrays]))
 
     found = rolled.settle([_INDEX], (), run)
+    rolled.check_names(items.arrays)
     if _has_changed(items):
         raise NotRollable("it writes to the array that it goes over")
     with rolled.scope([_INDEX]) as scope:
@@ -320,6 +349,7 @@ def _counted(items: Items, body: Body, rolled: _Rolled, alike: bool) -> Sequence
         body(items.at(index, [a[index] for a in items.arrays] if by_index else parts))
 
     found = rolled.settle([_INDEX], slices, run)
+    rolled.check_names(items.arrays)
     if _has_changed(items) or (not by_index and any(rolled.writes_to(a) for a in items.arrays)):
         return _counted(items, body, rolled, alike)
     starts = rolled.nodes

@@ -154,7 +154,8 @@ def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] 
     else:
         check_pure(function)
     found = _called(function, args, named)
-    return fresh(found, function) if makes_array(function) else found
+    is_new = "out" not in named and all(found is not a for a in args)
+    return fresh(found, function) if is_new and makes_array(function) else found
 
 
 def get_attribute(value: Any, name: str) -> Any:

@@ -53,6 +53,11 @@ def is_power_of_two(c: Node) -> bool:
     return abs(math.frexp(value)[0]) == 0.5 and float(limits.tiny) <= abs(1 / value) <= float(limits.max)
 
 
+def is_no_coefficient(x: Node, y: Node) -> bool:
+    """Whether x is no number beside an array: there a sign costs nothing, as it would in front of the product."""
+    return len(x.shape) >= len(y.shape)
+
+
 ARITHMETIC: Final = Table([
     rule(x * 1, x, on="fi"),
     rule(x * -1, -x, on="fi"),
@@ -76,7 +81,7 @@ ARITHMETIC: Final = Table([
     rule(c / -x, -c / x),
     rule(-(x / c), x / -c),
     rule(-(c / x), -c / x, where=lambda c, x: const_value(c) != 1),  # a plain 1/x stays, for it may be shared
-    rule(-x * y, -(x * y), on="fi"),
+    rule(-x * y, -(x * y), on="fi", where=is_no_coefficient),
     rule(-x / y, -(x / y)),
     rule(x / -y, -(x / y)),
     rule(x / c, x * (1 / c), where=lambda x, c: is_power_of_two(c)),

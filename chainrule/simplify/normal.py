@@ -5,8 +5,13 @@ exponents, and written again so that what depends on parameters only is computed
 subproduct and every reciprocal once (``products``). The result stands if it costs less than what
 was there.
 
-What it may do to the floats. Products are taken in another order: a few roundings, and a product of
-extreme factors may overflow or underflow in another place. Equal factors cancel, so that a
+What it may do to the floats. Products are taken in another order, invariant factors first: a few
+roundings, and a product of extreme factors may overflow, or lose digits as a denormal number, where
+the program's did not. It cannot where n factors multiplied lie within 1e±(300/n): four within 1e±75
+(1e±9 in float32). That is promised, and no more, for a program that leaves this range is rare, and
+what would hold without it is dear: (x − μ)²·(−1/(2σ²)) would take a multiplication an event more
+each time, and a test of the coefficients, once per call, a second program beside it to be compiled.
+Equal factors cancel, so that a
 removable singularity goes (x²/x at 0). Beyond that nothing becomes singular: a divisor b·c is
 formed only where the program formed it, and powers of opposite sign are never factored out.
 Differences are left alone: a sum is an atom, its square the square of an atom, Σ(x−μ)² stays.

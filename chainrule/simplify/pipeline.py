@@ -24,7 +24,7 @@ Level = Literal["fast", "smooth", "full"]
 SMOOTH: Final[Table] = STABLE + EXACT + ROOTS
 FULL: Final[Table] = STABLE + EXACT + REAL
 _TABLES: Final = {"fast": EXACT, "smooth": SMOOTH, "full": FULL}
-_ROUNDS: Final = 6
+ROUNDS: Final = 6  # of passes that settle in two or three; random programs take four at most
 # So many nodes, and one pass of the rules has to do: what such straight-line code costs is its compilation, and the
 # normal form, which pays in loops over data, would take longer than all else.
 LARGE: Final = 30_000
@@ -54,7 +54,7 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
     driver = Driver(_TABLES[level])
     if len(graph) > LARGE:
         return prune(driver.graph(graph))
-    share = _taken_apart if level == "full" else _unchanged
+    share = taken_apart if level == "full" else _unchanged
     graph = _settled(graph, driver, share)
     if level == "fast":
         return graph
@@ -67,15 +67,15 @@ def simplify(graph: Graph, level: Level = "full") -> Graph:
 def simplify_version(graph: Graph) -> Graph:
     """A version of a program, in which a condition is decided: fully simplified, with no new conditions."""
     driver = Driver(FULL)
-    return _in_normal_form(_settled(graph, driver, _taken_apart), driver)
+    return _in_normal_form(_settled(graph, driver, taken_apart), driver)
 
 
 def _in_normal_form(graph: Graph, driver: Driver) -> Graph:
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         normal = horner(normal_form(graph))
         if normal == graph:
             break
-        found = _settled(normal, driver, _taken_apart)
+        found = _settled(normal, driver, taken_apart)
         if not cheaper(found, graph):
             break
         graph = found
@@ -85,7 +85,7 @@ def _in_normal_form(graph: Graph, driver: Driver) -> Graph:
 def _settled(graph: Graph, driver: Driver, share: Callable[[Graph], Graph]) -> Graph:
     """``graph`` rewritten until neither the rules nor the rest change it."""
     graph = share(graph)  # first, for it changes all that follows
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         rewritten = driver.graph(graph)
         graph = share(prune(rewritten))
         if graph == rewritten:  # a normal form of the rules, and of the rest
@@ -93,7 +93,7 @@ def _settled(graph: Graph, driver: Driver, share: Callable[[Graph], Graph]) -> G
     return graph
 
 
-def _taken_apart(graph: Graph) -> Graph:
+def taken_apart(graph: Graph) -> Graph:
     """Small arrays as scalars, and common loops and divisors shared."""
     return share_reciprocals(scalarize(shared_loops(graph)))
 

@@ -4,6 +4,12 @@ It walks an explicit stack: a node waits for its arguments' normal forms, is off
 that its op and its arguments' ops select, and a replacement is normalised in its turn. Rules look
 down only, so that a node's normal form is settled once, wherever the node occurs. Bodies of
 structured ops are graphs of their own and are rewritten as such.
+
+It always ends, whatever the rules. A graph of n nodes may be rewritten ``FUEL``·n + 1000 times, each time by a node
+and the few nodes that one rule writes below it: no more nodes than that ever wait, and each is settled once. A node
+whose replacement leads back to it is found waiting on the stack, and what there is stands. So the cost is linear even
+for rules that undo each other or let terms grow. That the rules and the passes between which ``pipeline`` alternates
+do not undo each other is another matter, which costs time alone, and is tested on random programs.
 """
 
 from __future__ import annotations

@@ -53,13 +53,13 @@ loop:
 pause:
   call i32 @usleep(i32 1000)
   %next = add i64 %i, 1
-  %more = icmp slt i64 %next, 400
+  %more = icmp slt i64 %next, 1500
   br i1 %more, label %loop, label %done
 done:
   ret void
 }
 """
-"""Waits for x[0] to become something else than 0, for 0.4 s or a little more, and returns it."""
+"""Waits for x[0] to become something else than 0, for 1.5 s or a little more, and returns it."""
 WAIT_SIGNATURE = Signature((VECTOR,), (), ("n",), (REAL,), 0)
 native.define_symbols({"usleep": ctypes.cast(ctypes.CDLL(None).usleep, ctypes.c_void_p).value})
 

@@ -361,3 +361,19 @@ def test_deep_graphs_do_not_recurse_and_free_their_values():
     for _ in range(3000):  # 2.4 GB if every value stayed
         node = scalar("neg", node)
     assert evaluate(Graph([x.type], [node]), [np.ones(100_000)])[0].sum() == 100_000
+
+
+@pytest.mark.parametrize("name", ["sin", "exp", "tanh", "softplus", "gammaln"])
+def test_functions_of_numbers_too_long_are_not_known(name):
+    """sin(x) takes as many digits of π as x has: for exp(exp(exp(3))) the interpreter would not come back."""
+    x = make(Input(0, 0, Type((), FLOAT64)))
+    long = scalar("exp", scalar("exp", scalar("exp", x)))
+    (value,) = evaluate(Graph([x.type], [scalar(name, long)]), [3.0], backend="mpmath")
+    assert mpmath.isnan(value.item() if hasattr(value, "item") else value)
+
+
+def test_contractions_do_not_depend_on_strides():
+    x = make(Input(0, 0, Type((3, 3), FLOAT64)))
+    graph = Graph([x.type], [make(Contract((0, 1), (0, 2), (2, 0)), (x, x))])
+    repeated = np.broadcast_to(np.sin([[1.0], [2.0], [4.0]]), (3, 3))
+    np.testing.assert_array_equal(evaluate(graph, [repeated]), evaluate(graph, [repeated.copy()]))

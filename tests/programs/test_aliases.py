@@ -68,6 +68,27 @@ def row_at_a_place_that_depends_on_data(x: Any, m: int) -> Any:
     return c + row
 
 
+def row_of_zeros_at_a_computed_place(x: Any, m: int) -> Any:
+    c = np.zeros((2, 2))
+    k = 0
+    for i in range(m):
+        row = c[k % 2]
+        row[0] += x + i
+        k += 1
+    return c
+
+
+def row_that_is_given_back(x: Any, m: int) -> Any:
+    c = np.zeros((2, 2)) * x
+    for i in range(m):
+        for row in c:
+            if x > 100:
+                return c
+            row[0] += x
+            row[1] += row[0] * i
+    return c
+
+
 def part_in_place_in_a_branch(x: Any, m: int) -> Any:
     a = np.zeros(4)
     if x > 0:
@@ -124,6 +145,8 @@ PROGRAMS = [
     view_in_a_branch,
     row_at_a_computed_place,
     row_at_a_place_that_depends_on_data,
+    row_of_zeros_at_a_computed_place,
+    row_that_is_given_back,
     part_in_place_in_a_branch,
     part_in_place_in_a_loop,
     element_of_a_list_in_place,
@@ -146,3 +169,46 @@ def test_compiled(f: Callable[..., Any]) -> None:
     slope = (f(0.4 + step, 3) - f(0.4 - step, 3)) / (2 * step)
     np.testing.assert_allclose(cr.jacfwd(f)(0.4, 3), slope, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(cr.jacrev(f)(0.4, 3), slope, rtol=1e-6, atol=1e-9)
+
+
+def test_rows_of_a_concrete_array_are_not_written_to() -> None:
+    def f(x: Any) -> Any:
+        c = np.zeros((2, 2))
+        for row in c:
+            if x > 100:
+                return c
+            row[0] += x
+        return c
+
+    with pytest.raises(ValueError, match=r"write to the array itself: x\[i, j\] = \.\.\."):
+        cr.jit(f)(0.4)
+
+
+def test_what_is_from_outside_is_not_written_to() -> None:
+    table = np.arange(6.0).reshape(3, 2)
+
+    def f(x: Any, k: int) -> Any:
+        row = table[k]
+        row[0] += x
+        return row
+
+    with pytest.raises(ValueError, match="copy it first"):
+        cr.jit(f)(0.4, 1)
+    np.testing.assert_array_equal(table, np.arange(6.0).reshape(3, 2))
+
+
+def two_names(x: Any, count: Any) -> Any:
+    a = np.zeros(2) * x
+    b = a
+    for i in range(count):
+        a[0] += x + i
+        a = a * 1.5
+        b = b + a
+    return a + b
+
+
+def test_two_names_of_one_array() -> None:
+    with pytest.raises(TypeError, match="a and b are one array when the loop begins, and it is written to"):
+        cr.jit(two_names)(0.4, 3)
+    for count in (3, 12):  # known: these steps are run one by one
+        np.testing.assert_allclose(cr.jit(two_names, static_argnums=1)(0.4, count), two_names(0.4, count), rtol=1e-13)

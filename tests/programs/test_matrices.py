@@ -8,6 +8,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+import scipy.linalg
 
 import chainrule as cr
 from tests.programs.precise import verify
@@ -323,3 +324,12 @@ def test_elimination_with_pivots() -> None:
         return mpmath.lu_solve(m, mpmath.matrix([1, 2, b]))[1]
 
     verify(with_pivots, 0.8, 1.6, truth=truth)
+
+
+def test_functions_that_do_not_dispatch_are_taken_as_they_are() -> None:
+    a = np.array([[2.0, 0.5], [0.25, 1.0]])
+    np.testing.assert_allclose(cr.jit(scipy.linalg.det)(a), 1.875, rtol=1e-15)
+    np.testing.assert_allclose(cr.grad(scipy.linalg.det)(a), [[1.0, -0.25], [-0.5, 2.0]], rtol=1e-14)
+    cr.check_grads(scipy.linalg.det, (a,))
+    cr.check_grads(lambda a: np.sum(scipy.linalg.inv(a)), (a,), order=2)
+    np.testing.assert_allclose(cr.grad(math.sin)(0.5), math.cos(0.5), rtol=1e-15)

@@ -1,9 +1,17 @@
 """The simplifier loses no accuracy: errors of random and of chosen programs, before and after, against the truth.
 
-Rounding errors are chance: where terms cancel, another order of two multiplications makes them many times larger or
-smaller. What a program may lose is found by Monte Carlo arithmetic (Parker 1997): it is run some times with every
-rounding that takes place moved by half an ulp up or down. What is exact stays exact, so that a difference that loses
-nothing may lose nothing afterwards.
+The bar: the simplified program's error is at most that of the original plus 4 ulp. Chosen programs keep it literally,
+at every point. For random ones, errors are chance: where terms cancel, a rounding the other way makes them many
+times larger or smaller, in the original as much as in any other order of its operations (at some points it is exact by
+luck, and another order is not). The error *of the original* is therefore what it may be: the largest that is found
+when it is run some times with every rounding that takes place moved by half an ulp up or down (Monte Carlo arithmetic,
+Parker 1997). What is exact stays exact, so that a difference that loses nothing may lose nothing afterwards. With this,
+a random program keeps the bar in its worst point, with no factor. In each single point, where so few runs may miss the
+worst case, a factor is needed (FEW), and one point of all may be exact by luck (LUCKY).
+
+Range. Products are taken in another order, invariant factors first, and nothing may overflow by that, or lose digits as
+a denormal number, as long as products of the factors in any order are normal numbers: that is so for four factors
+within 1e±75, in float32 within 1e±9, and in general for n factors within 1e±(300/n).
 """
 
 from random import Random
@@ -24,8 +32,9 @@ from tests.simplify.instances import errors, truth
 
 POINTS = 48
 RUNS = 8
-FEW = 3.0  # roundings where there was one, as in x·(1/y)
-MORE = 4.0  # ulp that the simplified program may lose beyond what the original may
+FEW = 3.0  # times the largest error that a few runs find in one point
+LUCKY = 1  # points at which all the original's operations may happen to be exact
+MORE = 4.0  # ulp that the simplified program may lose beyond what the original does
 
 UNARY = ["neg", "square", "sqrt", "exp", "log", "log1p", "expm1", "reciprocal", "tanh", "cos", "sin", "abs", "expit"]
 BINARY = ["add", "sub", "mul", "div"]
@@ -115,6 +124,7 @@ def check(graph, args):
 
 
 def assert_no_worse(graph, args):
+    """At the worst point no more than what the original may lose, and 4 ulp."""
     simple = simplify(graph)
     exact = truth(graph, args)
     rng = np.random.default_rng(0)
@@ -125,8 +135,20 @@ def assert_no_worse(graph, args):
         kept = np.isfinite(errors(before[number], true))
         allowed = np.max([errors(run[number], true) for run in runs], axis=0)[kept]
         found = errors(new, true)[kept]
+        assert np.max(found, initial=0) <= np.max(allowed, initial=0) + MORE, (graph, simple)
         worse = ~(found <= FEW * allowed + MORE)
-        assert not worse.any(), (found[worse][0], allowed[worse][0], graph, simple)
+        assert np.sum(worse) <= LUCKY, (found[worse][0], allowed[worse][0], graph, simple)
+
+
+def assert_no_worse_anywhere(graph, args):
+    """At every point no more than what the original did lose, and 4 ulp."""
+    with np.errstate(all="ignore"):
+        before, after = evaluate(graph, args), evaluate(simplify(graph), args)
+    for old, new, true in zip(before, after, truth(graph, args), strict=True):
+        lost = errors(old, true)
+        kept = np.isfinite(lost)
+        found = errors(new, true)
+        assert (found[kept] <= lost[kept] + MORE).all(), (found[kept], lost[kept])
 
 
 @settings(max_examples=100, deadline=None)
@@ -182,7 +204,7 @@ CHOSEN = {  # program, its argument
 @pytest.mark.parametrize("name", CHOSEN)
 def test_chosen_programs(name):
     function, x = CHOSEN[name]
-    assert_no_worse(cr.trace(function, x), [x])
+    assert_no_worse_anywhere(cr.trace(function, x), [x])
 
 
 @pytest.mark.parametrize("name", ["moments at an offset", "log-sum-exp", "1 − cos x", "x − sin x", "variance"])
@@ -191,4 +213,31 @@ def test_derivatives_of_chosen_programs(name):
     function, x = CHOSEN[name]
     graph = cr.trace(lambda x: np.sum(function(x)), x)
     rows = vjp(graph.outputs, graph.arguments, [[constant(1.0)]])
-    assert_no_worse(graph.replace(rows[0]), [x])
+    assert_no_worse_anywhere(graph.replace(rows[0]), [x])
+
+
+# --- range ----------------------------------------------------------------------------------------------------
+
+SCALED = {  # programs of x, a and b with four factors at most in a product
+    "coefficients on both sides": lambda x, a, b: (a * x) * b,
+    "a coefficient and a divisor": lambda x, a, b: a * (x / b) * a,
+    "sum of squares": lambda x, a, b: np.sum(((x - a) / b) ** 2),
+    "exponent": lambda x, a, b: np.exp(-(((x - a) / b) ** 2) / 2) / b,
+    "two divisors": lambda x, a, b: x / a / b + x / b,
+}
+
+
+@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize(("dtype", "most"), [(np.float64, 75), (np.float32, 9)])
+def test_range(name, dtype, most):
+    """Wherever x, a and b are of one scale, or of opposite ones, within what the module promises."""
+    for exponent in (-most, most):
+        for second in (exponent, -exponent):
+            x = (np.linspace(1, 2, POINTS) * 10.0**second).astype(dtype)
+            a, b = dtype(0.3 * 10.0**exponent), dtype(1.7 * 10.0**exponent)
+            graph = cr.trace(SCALED[name], x, a, b)
+            simple = simplify(graph)
+            with np.errstate(all="ignore"):
+                before, after = evaluate(graph, [x, a, b])[0], evaluate(simple, [x, a, b])[0]
+            ordinary = np.isfinite(before) & (np.abs(before) >= np.finfo(dtype).tiny)
+            np.testing.assert_allclose(after[ordinary], before[ordinary], rtol=20 * np.finfo(dtype).eps)
