@@ -119,7 +119,7 @@ def test_arrays_and_pytrees(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bad_formats() -> None:
     with pytest.raises(TypeError, match="takes a format first"):
         cr.debug.print(3)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="needs a value for {0}"):
+    with pytest.raises(TypeError, match=r"needs a value for \{0\}"):
         cr.jit(lambda x: _said("{:d}", x))(1.0)
     f = cr.jit(lambda x: (cr.debug.print("{:d}", x), x)[1])
     with pytest.raises(ValueError, match="format"):

@@ -59,7 +59,7 @@ def repeated(results: list[Expr], program: Program) -> tuple[list[Expr], list[St
 
 def _weight(e: Expr) -> int:
     """The operations of an expression, and one more for long numbers in it."""
-    return cost(e) + e.has(Decimal)
+    return cost(e) + bool(e.has(Decimal))
 
 
 def _nameable(e: Expr) -> bool:

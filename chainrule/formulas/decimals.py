@@ -1,7 +1,7 @@
 """Numbers such as 6.62607015e-34, which stay whole while a shorter form is looked for.
 
-As fractions they would be multiplied with and divided by each other's huge numerators and denominators, and exponentials
-of them would be taken for powers of a millionth root. As positive symbols they are carried along, as a person does it.
+As fractions they would be multiplied with and divided by each other's huge numerators and denominators, and
+exponentials of them taken for powers of a millionth root. As positive symbols they are carried along, as people do.
 
 >>> x, T = sp.symbols("x T")
 >>> R = whole(8.314)
@@ -12,7 +12,6 @@ of them would be taken for powers of a millionth root. As positive symbols they 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Any, Final
 
 import sympy as sp
@@ -117,7 +116,8 @@ def _folded_sum(e: Expr) -> Expr:
 
 def _numbers_apart(term: Expr) -> tuple[list[Any], list[Any]]:
     """The factors of a term that are rational numbers, and the others."""
-    numbers, rest = [], []
+    numbers: list[Any] = []
+    rest: list[Any] = []
     for factor in sp.Mul.make_args(term):
         base, exponent = factor.as_base_exp()
         is_one = factor.is_Rational or (isinstance(base, Decimal) and exponent.is_Integer)

@@ -46,9 +46,8 @@ class Latex(Printer):
     def number(self, value: Any) -> str:
         if value < 0:
             return "-" + self.number(-value)
-        if value.q > 12 or (value.q == 1 and value.p >= 10**6):
-            if decimal(value) is not None:
-                return self.decimal(value)
+        if (value.q > 12 or (value.q == 1 and value.p >= 10**6)) and decimal(value) is not None:
+            return self.decimal(value)
         return str(value.p) if value.q == 1 else rf"\frac{{{value.p}}}{{{value.q}}}"
 
     def decimal(self, value: Any) -> str:

@@ -347,7 +347,7 @@ class Printer(ABC):
 
 def in_order(name: str, args: Sequence[Any]) -> list[Any]:
     """The arguments of a function, of max and min the numbers last."""
-    return sorted(args, key=lambda a: (bool(a.is_number), str(a))) if name in ("Max", "Min") else list(args)
+    return sorted(args, key=lambda a: (is_constant(a), str(a))) if name in ("Max", "Min") else list(args)
 
 
 def own_bracket(expr: Any, level: int) -> bool:

@@ -24,7 +24,7 @@ from chainrule.graph.op import Broadcast, Const, Input, Linalg, Loop, Project, R
 from chainrule.graph.where import error, of_function
 
 from .constants import is_nice, recognised
-from .decimals import whole
+from .decimals import Decimal, whole
 from .loops import LoopForms
 from .matrices import INNER, ROWS, Inverted, MatrixForms, Solved
 from .recurrence import Recurrence
@@ -32,6 +32,7 @@ from .request import Request, named_numbers
 from .sums import at_index
 
 SHARED: Final = 24  # so many operations, used twice, become a step of their own
+MULTIPLE: Final = 12  # 2 * H is computed before the program is run, and still shown as 2H
 LARGEST: Final = 120  # no expression gets longer than about so many operations
 
 Expr = Any
@@ -290,15 +291,19 @@ class _Builder:
         return None
 
     def _number(self, value: Any, node: Node) -> Any:
-        name = self.constant_names.get(value) if isinstance(value, float) else None
-        if name is None:
-            return whole(value)
-        symbol = sp.Symbol(name, real=True)
-        if name in self.made.taken and symbol not in self.made.constants:
-            return whole(value)  # the program has a variable of that name
-        self.made.taken.add(name)
-        self.made.constants[symbol] = recognised(value)
-        return symbol
+        plain = whole(value)
+        if not isinstance(value, float):
+            return plain
+        own_first = sorted(self.constant_names.items(), key=lambda item: item[0] != value)
+        for known, name in own_first if plain.atoms(Decimal) else own_first[:1]:
+            multiple = recognised(value) / recognised(known)
+            symbol = sp.Symbol(name, real=True)
+            free = name not in self.made.taken or symbol in self.made.constants  # no variable of the program's
+            if free and (multiple == 1 or (plain.atoms(Decimal) and _is_multiple(multiple))):
+                self.made.taken.add(name)
+                self.made.constants[symbol] = recognised(known)
+                return multiple * symbol
+        return plain
 
     def _define(self, node: Node) -> None:
         symbol, own = self.cuts[node]
@@ -307,6 +312,10 @@ class _Builder:
         if node.shape:
             self.made.sizes[symbol] = tuple(size_expression(d) for d in node.shape)
         self.made.definitions.append(Step(symbol, index, value, own, self.matrices.solved.get(node)))
+
+
+def _is_multiple(ratio: Any) -> bool:
+    return bool(ratio.is_Integer and abs(ratio) <= MULTIPLE)
 
 
 def _is_trivial(node: Node) -> bool:
