@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import chainrule as cr
+from chainrule.inspection.table import duration
 
 DESCRIPTION = """\
 Times value and gradient of an unbinned likelihood (signal and background) for several numbers of events, and a single
@@ -52,8 +53,8 @@ def run(options: argparse.Namespace) -> None:
         table.add_column(heading, justify="right" if heading else "left")
     for name, seconds, first in rows:
         ours = seconds["chainrule"]
-        cells = [f"{_shown(seconds[w])} ({seconds[w] / ours:.1f}×)" if w in seconds else "" for w in others]
-        table.add_row(name, *cells, _shown(ours), _shown(first))
+        cells = [f"{duration(seconds[w])} ({seconds[w] / ours:.1f}×)" if w in seconds else "" for w in others]
+        table.add_row(name, *cells, duration(ours), duration(first))
     console.print(table)
 
 
@@ -128,10 +129,3 @@ def _timed(calls: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], float
                 call()
             best[who] = min(best[who], (time.perf_counter() - start) / counts[who])
     return best, first
-
-
-def _shown(seconds: float) -> str:
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import chainrule as cr
+from chainrule.inspection.table import duration
 
 from . import data, figure, fits, model, timing
 from .fits import Fit
@@ -115,15 +116,3 @@ def print_timings(console: Console, timings: Sequence[Timing], events: int) -> N
     console.print(table)
     differences = " and ".join(who for who in others if who in ("NumPy", "numba"))
     console.print(f"The gradient of {differences} is SciPy's finite difference (approx_fprime) of the same function.")
-
-
-def duration(seconds: float) -> str:
-    """Seconds with a unit.
-
-    >>> duration(0.00123)
-    '1.23 ms'
-    """
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"

@@ -19,7 +19,7 @@ from chainrule.selection import function_name, parameter_names, selection
 
 from .dual import PRIMITIVES_OF, derivative_by_dual_numbers
 from .explain import arguments
-from .table import html_table, text_table
+from .table import duration, html_table, text_table
 
 HEADING = ("method", "derivative", "error", "time")
 SECONDS = 0.02  # spent on timing each method
@@ -186,18 +186,6 @@ def _seconds(call: Callable[[], Any]) -> float:
         best = min(best, spent)
         count = max(1, min(1000, int(1e-3 / max(spent, 1e-7))))
     return best
-
-
-def duration(seconds: float) -> str:
-    """Seconds with a unit.
-
-    >>> duration(2.5e-8), duration(0.0012)
-    ('25 ns', '1.2 ms')
-    """
-    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
 
 
 class _Symbolic(np.lib.mixins.NDArrayOperatorsMixin):

@@ -1,4 +1,4 @@
-"""Tables as text and as HTML."""
+"""Tables as text and as HTML, and how times stand in them."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ def _width(text: str) -> int:
 
 def _padded(text: str, width: int) -> str:
     return text + " " * (width - _width(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds with a unit.
+
+    >>> duration(2.5e-8), duration(0.0012)
+    ('25 ns', '1.2 ms')
+    """
+    for factor, unit in ((1.0, "s"), (1e3, "ms"), (1e6, "µs")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
