@@ -249,7 +249,7 @@ def _build_folder() -> Path:
     return folder
 
 
-LATE = ("codegen.lower", "codegen.to_llvm", "codegen.entry", "graph.syntax", "graph.structured")
+LATE = ("codegen.lower", "codegen.to_llvm", "codegen.entry", "graph.convert", "graph.syntax", "graph.structured")
 BUILD = _build_folder()
 os.environ["CHAINRULE_CACHE_DIR"] = str(BUILD / "cache")  # empty, so that build times are those of a first use
 

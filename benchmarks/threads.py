@@ -17,7 +17,7 @@ import numpy as np
 
 import chainrule as cr
 
-ROUNDS = 15
+ROUNDS, CALLS = 9, 20
 
 
 def wave(x: Any) -> Any:
@@ -32,11 +32,15 @@ def nll(p: Any, x: Any) -> Any:
     return -np.sum(np.log(f * peak + (1 - f) * np.exp(-x / tau) / tau))
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Wall time of one call."""
+def seconds(call: Callable[[], Any], count: int) -> float:
+    """Wall time of a call with so many threads, which are at work already."""
+    cr.set_threads(count)
+    for _ in range(CALLS):
+        call()
     start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter() - start) / CALLS
 
 
 def compare(name: str, call: Callable[[], Any], threads: int, n: int) -> None:
@@ -53,8 +57,7 @@ def compare(name: str, call: Callable[[], Any], threads: int, n: int) -> None:
     times: dict[int, list[float]] = {1: [], threads: []}
     for _ in range(ROUNDS):
         for count, row in times.items():
-            cr.set_threads(count)
-            row.append(seconds(call))
+            row.append(seconds(call, count))
     ratio = median(a / b for a, b in zip(times[1], times[threads], strict=True))
     shown = " | ".join(f"{median(row) / n * 1e9:.2f}" for row in times.values())
     print(f"| {name} | {shown} | {ratio:.2f} | {'the same' if same else 'DIFFERENT'} |")

@@ -30,11 +30,11 @@ PIPELINE = ("selection", "inner", "transform", "hessians", "packed", "vectorise"
 ORDER = {
     "graph": """
         collector dtype where dim tree operators scalar partials namespaces derive rule op node express cost scope
-        lift linalg evaluate nonfinite after linear arguments transpose checkpoint cut trajectory adjoint structured
-        squares running rules matrix_rules inlined pulled differentiate indexing operations array ufuncs creation
-        shapes arrange products reductions numeric samples matrices subscript functions randomness trace control
-        custom recompute associative symbolic algebra idioms prepare liveness convert callees blocks iteration
-        branches loops routes objects effects items syntax batch sparsity
+        sharing lift linalg evaluate nonfinite after linear arguments transpose checkpoint cut trajectory adjoint
+        structured squares running rules matrix_rules inlined pulled differentiate indexing operations array ufuncs
+        creation shapes arrange products reductions numeric samples matrices subscript functions randomness trace
+        control custom recompute associative symbolic algebra idioms prepare liveness convert callees blocks
+        iteration branches carried loops routes objects effects items syntax batch sparsity
         """,
     "simplify": """
         pattern rewrite known views bodies exact real stable monomial products normal horner small elements

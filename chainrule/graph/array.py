@@ -22,6 +22,7 @@ from .node import Node, constant
 from .op import Type
 from .operations import Operations
 from .scope import Scope, _current, element_type
+from .sharing import Sharing
 from .where import error, over_traced
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,8 +51,7 @@ def call(name: str, *args: Any, **kwargs: Any) -> Array:
 
 _ARGUMENT = "arguments are not changed in place; copy first: x = x.copy()"
 _OUTER = (
-    "an array of the enclosing function is not changed inside a branch or loop body; pass it as an"
-    " operand and return"
+    "an array of the enclosing function is not changed inside a branch or loop body; pass it as an operand and return"
     " the new value, or copy first: x = x.copy()"
 )
 
@@ -59,12 +59,13 @@ _OUTER = (
 class Array(Operations):
     """A traced array. Programs get them as arguments; nobody makes them by hand."""
 
-    __slots__ = ("_frozen", "_node", "_scope")
+    __slots__ = ("_frozen", "_node", "_scope", "_sharing")
     __array_priority__ = 1000
 
     _node: Node
     _scope: Scope
     _frozen: str | None  # why the array may not be written to
+    _sharing: Sharing | None  # which arrays it may be as well, if that depends on data
 
     # --- what it is ---
 
@@ -108,8 +109,7 @@ class Array(Operations):
             raise over_traced(error(
                 TypeError,
                 f"len() of an array whose length {shape[0]} is not known while tracing; use x.shape[0],"
-                f" or np.mean and"
-                " np.sum instead of a loop",
+                " or np.mean and np.sum instead of a loop",
             ))
         return shape[0]
 
@@ -120,8 +120,7 @@ class Array(Operations):
             raise over_traced(error(
                 TypeError,
                 f"a Python loop over an array whose length {self.shape[0]} is not known while tracing;"
-                f" use whole-array"
-                " operations, cr.map or cr.scan",
+                " use whole-array operations, cr.map or cr.scan",
             ))
         return (self[i] for i in range(len(self)))  # one by one: the loop may write to the array
 
@@ -160,9 +159,8 @@ class Array(Operations):
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         self._refuse(
             "a traced value where a concrete NumPy array is needed",
-            "write chainrule.numpy.take(data, i) for data[i], build arrays with np.stack or"
-            " chainrule.numpy.array, fill one from"
-            " chainrule.numpy.zeros, and call functions of NumPy, chainrule.numpy or chainrule.scipy",
+            "write chainrule.numpy.take(data, i) for data[i], build arrays with np.stack or chainrule.numpy.array,"
+            " fill one from chainrule.numpy.zeros, and call functions of NumPy, chainrule.numpy or chainrule.scipy",
         )
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -211,6 +209,12 @@ class Array(Operations):
 
     def _assign(self, node: Node) -> None:
         """Move the handle to another value of the same type."""
+        self._move(node)
+        if self._sharing is not None:
+            self._sharing.written()
+
+    def _move(self, node: Node) -> None:
+        """``_assign`` of what a block has left."""
         self._check_writable()
         self._node = node
         self._scope.record(node)
@@ -218,6 +222,8 @@ class Array(Operations):
     def _check_writable(self) -> None:
         if self._frozen is not None:
             raise error(ValueError, f"{self!r}: {self._frozen}")
+        if self._sharing is not None:
+            self._sharing.check()
         scope = _current.get()
         if self._scope is not scope:
             enter(self, scope)
@@ -292,8 +298,7 @@ class View(Array):
                 raise error(
                     ValueError,
                     "writing into the result of reshape or ravel, which may or may not share memory;"
-                    " write into the"
-                    " array itself, or copy first: x = x.reshape(...).copy()",
+                    " write into the array itself, or copy first: x = x.reshape(...).copy()",
                 )
             value = view._write(view._base.node, value)
             if not isinstance(view._base, View):
@@ -313,11 +318,27 @@ def view_of(
         found._frozen = base._frozen or _OUTER
         return found
     view = View()
-    view._node, view._scope, view._frozen = found._node, found._scope, None
+    view._node, view._scope, view._frozen, view._sharing = found._node, found._scope, None, None
     view._base, view._read, view._write = base, read, write
     view._root = base._root if isinstance(base, View) else base
     view._seen, view._read_in = view._root._node, found._scope
     return view
+
+
+def root_of(array: Array) -> Array:
+    """The array that this one is a part of."""
+    return array._root if isinstance(array, View) else array
+
+
+def sharing_of(array: Array) -> Sharing:
+    """Which arrays this one, or what it is a part of, may be as well."""
+    root = root_of(array)
+    if root._sharing is None:
+        home = root._scope
+        while home.block is not None and id(root) in home.block.adopted:
+            home = home.block.adopted[id(root)][2]
+        root._sharing = Sharing(home.level)
+    return root._sharing
 
 
 def _may_change(base: Array, scope: Scope) -> bool:
@@ -344,7 +365,7 @@ def wrap(node: Node, scope: Scope | None = None) -> Array:
     array = _new(Array)
     array._node = node
     array._scope = scope
-    array._frozen = None
+    array._frozen = array._sharing = None
     scope.record(node)
     return array
 
@@ -353,6 +374,7 @@ def argument(node: Node, scope: Scope, read_only: bool = True) -> Array:
     """The handle of an argument, or of a captured value."""
     array = _new(Array)
     array._node, array._scope, array._frozen = node, scope, _ARGUMENT if read_only else None
+    array._sharing = None
     return array
 
 
@@ -373,8 +395,7 @@ def enter(array: Array, scope: Scope | None) -> None:
         raise error(
             RuntimeError,
             "a traced value left its function: it was stored outside (a global, a list, an attribute)"
-            " and used after"
-            f" tracing ended{made}. Return values from the function instead",
+            f" and used after tracing ended{made}. Return values from the function instead",
         )
     outer = scope
     while outer is not None and outer is not array._scope:
@@ -389,6 +410,9 @@ def node_of(array: Array) -> Node:
     scope = _current.get()
     if array._scope is not scope:
         enter(array, scope)
+    known = array._sharing if type(array) is Array else root_of(array)._sharing
+    if known is not None:
+        known.check()
     return array._node if type(array) is Array else array.node
 
 
@@ -431,13 +455,13 @@ def is_operand(value: Any) -> bool:
 
 def binary(name: str, a: Any, b: Any) -> Any:
     scope = _current.get()
-    if type(a) is Array and a._scope is scope:
+    if type(a) is Array and a._scope is scope and a._sharing is None:
         x: Any = a._node
     elif is_operand(a):
         x = operand(a, scope)
     else:
         return NotImplemented
-    if type(b) is Array and b._scope is scope:
+    if type(b) is Array and b._scope is scope and b._sharing is None:
         y: Any = b._node
     elif is_operand(b):
         y = operand(b, scope)

@@ -16,12 +16,13 @@ from typing import Any, Final
 import numpy as np
 
 from . import tree
-from .array import Array, View, argument, as_node
+from .array import Array, View, argument, as_node, root_of, sharing_of
 from .callees import names_in
 from .dim import Size
 from .node import Node
 from .op import Type
 from .scope import Block, Scope, current, entered
+from .sharing import Sharing
 from .where import Where, error
 
 PYTHON_VALUES: Final = (int, float, bool, complex, str, bytes, type(None))
@@ -58,11 +59,12 @@ class UndefinedReturnValue(Undefined):
 class Local:
     """A concrete array that the program made itself: it becomes traced when a traced value is written to it."""
 
-    __slots__ = ("array", "made_in", "traced")
+    __slots__ = ("array", "made_in", "sharing", "traced")
 
     def __init__(self, array: np.ndarray[Any, Any], made_in: Scope) -> None:
         self.array, self.made_in = array, made_in
         self.traced: Array | None = None
+        self.sharing: Sharing | None = None
 
 
 def local(value: Any) -> Local | None:
@@ -92,7 +94,25 @@ def known(array: np.ndarray[Any, Any]) -> Local | None:
                 "a part of an array that was taken before traced values were written to the array; take it again,"
                 " or make the array with chainrule.numpy",
             )
+    if own is not None and own.sharing is not None:
+        own.sharing.check()
     return own
+
+
+def shared(value: Any) -> Sharing | None:
+    """Which arrays a value may be as well; None where it is no array that the program may write to."""
+    if isinstance(value, Array):
+        return sharing_of(value) if value.shape else None
+    own = local(value)
+    if own is not None and own.sharing is None:
+        own.sharing = Sharing(own.made_in.level)
+    return None if own is None else own.sharing
+
+
+def stale(value: Any) -> str | None:
+    """Why a value is not known: see ``sharing``."""
+    known = root_of(value)._sharing if isinstance(value, Array) else None
+    return None if known is None or known.stale is None else known.problem()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +153,7 @@ def kind_of(leaf: Any) -> Any:
     """A type for ``lift.common_dtype``: that of a Python number, which is weak, or an element type."""
     if type(leaf) in (int, float, bool, complex):
         return type(leaf)
-    return as_node(leaf).dtype
+    return leaf.dtype if isinstance(leaf, Array) else as_node(leaf).dtype
 
 
 def same(a: Any, b: Any) -> bool:
@@ -173,6 +193,8 @@ def block_scope(types: Sequence[Type], names: Sequence[str], trial: bool, blocks
     finally:
         for array, node, home in scope.block.adopted.values():
             array._node, array._scope = node, home
+        for sharing in scope.block.spoiled:
+            sharing.stale = None
 
 
 def containers(block: Any) -> Iterator[Any]:

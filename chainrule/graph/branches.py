@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import express, lift, tree
-from .array import Array, as_node, node_of, wrap
-from .blocks import Undefined, UndefinedReturnValue, Variables, block_scope, is_numeric, kind_of, same
+from .array import Array, View, as_node, node_of, sharing_of, wrap
+from .blocks import (
+    Undefined,
+    UndefinedReturnValue,
+    Variables,
+    block_scope,
+    is_numeric,
+    kind_of,
+    same,
+    shared,
+    stale,
+)
 from .dim import show
 from .dtype import BOOL, INT64
 from .node import Graph, Node, constant, make, rebuild, results
 from .op import Cond, Input, Scalar, Type
 from .scope import Scope
+from .sharing import Merge, facts_of
 from .trace import close_inner
 from .where import Where, error
 
@@ -50,17 +61,19 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The number of a result of the ``Cond``."""
+    """The number of a result of the ``Cond``, the variable that gets it, and what that is in each branch."""
 
     number: int
+    name: str = ""
+    parts: tuple[Any, ...] = ()
 
 
 def branch(pred: Array, then: Callable[[], Any], orelse: Callable[[], Any], variables: Variables, live: int) -> None:
     """Runs ``then`` or ``orelse`` on the variables, of which only the first ``live`` are read afterwards."""
     condition = truth(pred)
     start = variables.get()
-    if_false = _traced(orelse, variables, _refined(start, condition, False))
-    if_true = _traced(then, variables, _refined(start, condition, True))
+    if_false = _traced(orelse, variables, _refined(start, condition, False), facts_of(condition, False))
+    if_true = _traced(then, variables, _refined(start, condition, True), facts_of(condition, True))
     merge = _Merge(condition, variables, if_false, if_true)
     merged: list[Any] = []
     for i, before in enumerate(start):
@@ -68,12 +81,15 @@ def branch(pred: Array, then: Callable[[], Any], orelse: Callable[[], Any], vari
     arrays = merge.arrays()
     found = merge.results()
 
+    for array, chosen in arrays:
+        array._move(found[chosen.number].node)
+    merge.spoil()
+    handles: dict[tuple[int, ...], Array] = {}
+
     def finished(value: Any) -> Any:
-        return found[value.number] if isinstance(value, _Chosen) else value
+        return merge.handle(value, found, handles) if isinstance(value, _Chosen) else value
 
     variables.set(tuple(tree.map(finished, m) if not isinstance(m, Undefined) else m for m in merged))
-    for array, chosen in arrays:
-        array._assign(finished(chosen).node)
 
 
 def _refined(start: tuple[Any, ...], condition: Node, holds: bool) -> tuple[Any, ...]:
@@ -84,15 +100,18 @@ def _refined(start: tuple[Any, ...], condition: Node, holds: bool) -> tuple[Any,
     return tuple(known.get(v.node, v) if isinstance(v, Array) and not v.shape else v for v in start)
 
 
-def _traced(block: Callable[[], Any], variables: Variables, start: tuple[Any, ...]) -> _Outcome:
+def _traced(
+    block: Callable[[], Any], variables: Variables, start: tuple[Any, ...], facts: dict[Node, bool]
+) -> _Outcome:
     before = variables.get()
     with block_scope((), (), False, [block]) as scope:
+        assert scope.block is not None
+        scope.block.facts = facts
         variables.set(start)
         try:
             block()
             raw = variables.get()
             values = [_leaves(v) for v in raw]
-            assert scope.block is not None
             written = {key: (array, array._node) for key, (array, *_) in scope.block.adopted.items()}
         finally:
             variables.set(before)
@@ -108,6 +127,9 @@ def _leaves(value: Any) -> tuple[list[Any], tree.TreeDef] | Undefined:
     if isinstance(value, Undefined):
         return value
     leaves, spec = tree.flatten(value)
+    why = next(filter(None, map(stale, leaves)), None)
+    if why is not None:
+        return Undefined("", f"is not known: {why}")
     return [_Leaf(v, as_node(v), kind_of(v)) if is_numeric(v) else v for v in leaves], spec
 
 
@@ -130,6 +152,9 @@ class _Merge:
             if isinstance(found[mine], UndefinedReturnValue) and not isinstance(found[other], Undefined):
                 found[mine] = self._placeholder(found[other])
         name, where = self.variables.show(i), self.variables.where
+        not_known = next((v.why for v in found if isinstance(v, Undefined) and v.why), None)
+        if not_known is not None:
+            return Undefined(name, not_known)
         if isinstance(found[0], Undefined) or isinstance(found[1], Undefined):
             which = "True" if isinstance(found[0], Undefined) else "False"
             only = f"gets a value only where the condition at {where} is {which}, which is not known while tracing"
@@ -213,7 +238,30 @@ class _Merge:
         if logical is not None:
             return wrap(logical)
         dtype = lift.common_dtype((a.kind, b.kind))
-        return self._chosen(express.cast(a.node, dtype), express.cast(b.node, dtype))
+        number = self._chosen(express.cast(a.node, dtype), express.cast(b.node, dtype)).number
+        return _Chosen(number, name, (a.value, b.value))
+
+    def handle(self, chosen: _Chosen, found: list[Array], handles: dict[tuple[int, ...], Array]) -> Array:
+        """A result as a value of a variable; what has two names in both branches has two names still."""
+        key = (chosen.number, *map(id, chosen.parts))
+        if key not in handles:
+            handles[key] = made = wrap(found[chosen.number].node)
+            merge = Merge(chosen.name, self.variables.where)
+            for part, holds in zip(chosen.parts, (False, True), strict=True):
+                other = shared(part) if made.shape else None
+                if other is not None:
+                    facts = facts_of(self.condition, holds)
+                    sharing_of(made).link(other, merge, facts, isinstance(part, View))
+                    sharing_of(made).passive = chosen.name == "the result"
+        return handles[key]
+
+    def spoil(self) -> None:
+        """What one of the branches has made stale is so after them."""
+        for outcome in (self.if_false, self.if_true):
+            assert outcome.scope.block is not None
+            for sharing, why in outcome.scope.block.spoiled.items():
+                if sharing.level < outcome.scope.level:
+                    sharing.spoil(why, outcome.scope.parent)
 
     def _logical(self, a: _Leaf, b: _Leaf) -> Node | None:
         """Truth values of which one is known, as formulas of the condition: flags stay simple."""

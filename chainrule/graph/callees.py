@@ -4,9 +4,12 @@ them, and whether they change what is outside of them.
 
 from __future__ import annotations
 
+import ast
 import dis
 import functools
+import inspect
 import sysconfig
+import textwrap
 import weakref
 from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -17,6 +20,7 @@ import numpy as np
 from .array import Array
 from .where import is_inside
 
+SHORT: Final = 8  # loops up to this length are run as Python
 _STANDARD: Final = sysconfig.get_path("stdlib")
 _BACKWARD: Final = frozenset(n for name, n in dis.opmap.items() if "BACKWARD" in name or name == "FOR_ITER")
 _LEAVES: Final = (Array, np.ndarray, np.generic, ModuleType, CodeType, str, bytes, int, float, complex, type(None))
@@ -67,7 +71,34 @@ def has_loops(function: FunctionType, own: tuple[Any, ...] = ()) -> bool:
     """Whether a function, or one of the user's that it may call, has a loop: rewriting may keep it from being
     unrolled.
     """
-    return any(_code_has_loops(f.__code__) for f in _reachable(function, own))
+    return any(_code_has_loops(f.__code__) and not _all_are_short(f) for f in _reachable(function, own))
+
+
+def _all_are_short(function: FunctionType) -> bool:
+    """Whether every loop is over ``range(n)``, n a number or a global that is one, of so few steps that it runs as
+    Python anyway: then there is nothing to gain from rewriting, which takes longer than the rest of a small trace.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    code = function.__code__
+    loops = [n for n in ast.walk(tree) if isinstance(n, (ast.For, ast.While, ast.AsyncFor))]
+    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.Lambda))]
+    if not loops or len(functions) > 1 or "sum" in code.co_names:
+        return False
+    known = {n: v for n, v in function.__globals__.items() if n not in (*code.co_varnames, *code.co_freevars)}
+    return all(_is_short(loop, known) for loop in loops)
+
+
+def _is_short(loop: ast.stmt, known: dict[str, Any]) -> bool:
+    match loop:
+        case ast.For(iter=ast.Call(func=ast.Name("range"), args=[count], keywords=[]), orelse=[]):
+            steps = count.value if isinstance(count, ast.Constant) else None
+            if isinstance(count, ast.Name):
+                steps = known.get(count.id)
+            return type(steps) is int and steps <= SHORT and "range" not in known
+    return False
 
 
 def must_be_rewritten(function: FunctionType, own: tuple[Any, ...] = ()) -> bool:

@@ -66,6 +66,8 @@ def _writable(array: np.ndarray[Any, Any], *values: Any) -> Any:
     scope = current()
     elsewhere = scope is not None and scope.block is not None and (own is None or own.made_in is not scope)
     if not elsewhere and not any(map(is_traced, values)):
+        if own is not None and own.sharing is not None:
+            own.sharing.written()
         return array
     if own is None:
         if scope is not None and scope._is_external(array):
@@ -77,6 +79,7 @@ def _writable(array: np.ndarray[Any, Any], *values: Any) -> Any:
         raise error(ValueError, message)
     made = _as_traced(array)
     made._scope = own.made_in
+    made._sharing = own.sharing
     own.traced = made
     return made
 

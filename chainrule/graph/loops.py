@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import express, lift, tree
 from .after import noted
-from .array import Array, View, argument, as_node, node_of, wrap
+from .array import Array, argument, node_of, root_of, wrap
 from .blocks import (
     NotRollable,
     Slot,
@@ -27,6 +27,7 @@ from .blocks import (
     same,
 )
 from .branches import taking, truth
+from .carried import FLAGS, Carried, node_at_end
 from .dim import show
 from .dtype import INT64
 from .iteration import Items
@@ -57,6 +58,7 @@ class _Rolled:
         self.start = variables.get()
         self.entered = self.start
         self.slots: list[Slot] = []
+        self.carried = Carried(variables, self.start)
         for i, value in enumerate(self.start):
             if isinstance(value, Undefined) or is_buffer(value):
                 continue
@@ -127,7 +129,13 @@ class _Rolled:
         """Gives the variables the values that stand for them inside."""
         inputs = scope.inputs[skip : skip + len(self.nodes)]
         self.entered = enter_slots(self.slots, inputs, self.start, scope)
+        self.carried.enter(self.slots, self.entered, scope)
         self.variables.set(self.entered)
+
+    def _goes_on(self) -> tuple[Any, ...]:
+        """The variables at the beginning of a pass: no flag says that the loop has ended."""
+        named = zip(self.variables.names, self.entered, strict=True)
+        return tuple(False if n.startswith(FLAGS) and isinstance(v, Array) else v for n, v in named)
 
     def _trace(self, prefix: Sequence[Type], slices: Sequence[Type], run: Body) -> tuple[_Pass, bool]:
         known = len(self.slots)
@@ -135,15 +143,17 @@ class _Rolled:
             others = [*scope.inputs[: len(prefix)], *scope.inputs[len(scope.inputs) - len(slices) :]]
             try:
                 self.enter(scope, len(prefix))
+                self.variables.set(self._goes_on())
                 before = self.variables.get()
                 run([argument(n, scope) for n in others])
                 final = self.variables.get()
                 grown, outputs = self._outcome(scope, before, final)
+                grown |= self.carried.leave(self.slots, final, scope)
             finally:
                 self.variables.set(self.start)
         for slot in self.slots[known:]:
             if isinstance(slot.place, int) and not slot.born:  # inside, an array may have been written to
-                slot.nodes = [as_node(v) for v in tree.leaves(self.start[slot.place])]
+                slot.nodes = [node_at_end(v) for v in tree.leaves(self.start[slot.place])]
         return _Pass(scope, outputs), grown
 
     def _outcome(self, scope: Scope, before: Sequence[Any], final: Sequence[Any]) -> tuple[bool, list[Node]]:
@@ -169,7 +179,7 @@ class _Rolled:
             for k, leaf in enumerate(leaves):
                 wanted = _agree(slot, k, leaf, name, self.variables)
                 grown |= wanted
-                outputs.append(express.cast(as_node(leaf), slot.nodes[k].dtype))
+                outputs.append(express.cast(node_at_end(leaf), slot.nodes[k].dtype))
         for i, value in enumerate(final):
             if i not in taken and not same(before[i], value):
                 self.slots.append(self._new_slot(i, value))
@@ -202,7 +212,7 @@ class _Rolled:
 
     def check_names(self, over: Sequence[Array]) -> None:
         """An array that goes by two names when the loop begins, inside of it stands for two: neither is written to."""
-        named: dict[int, set[str]] = {id(_root(a)): {"what the loop goes over"} for a in over}
+        named: dict[int, set[str]] = {id(root_of(a)): {"what the loop goes over"} for a in over}
         written: set[int] = set()
         for slot in self.slots:
             if isinstance(slot.place, Array):
@@ -212,7 +222,7 @@ class _Rolled:
             for outer, inner in zip(begin, inside, strict=False):
                 if not isinstance(outer, Array) or not outer.shape or not isinstance(inner, Array):
                     continue
-                key = id(_root(outer))
+                key = id(root_of(outer))
                 named.setdefault(key, set()).add(name)
                 if type(inner._node.op) is not Input:
                     written.add(key)
@@ -224,7 +234,7 @@ class _Rolled:
 
     def writes_to(self, array: Array) -> bool:
         """Whether the body, as far as it has been traced, writes to the array, or to what it is a part of."""
-        return any(slot.place is _root(array) for slot in self.slots)
+        return any(slot.place is root_of(array) for slot in self.slots)
 
     def finish(self, values: Sequence[Node], at_least_once: bool, holds: int | None = None) -> None:
         """The variables after the loop; the value number ``holds`` is a flag that has ended it."""
@@ -235,18 +245,15 @@ class _Rolled:
             if holds is not None and own == [values[holds]] and not isinstance(slot.place, Array):
                 final[slot.place] = True
             elif isinstance(slot.place, Array):
-                slot.place._assign(own[0])
+                slot.place._move(own[0])
             elif slot.born and not at_least_once and not isinstance(self.start[slot.place], UndefinedReturnValue):
                 loop = f"the loop at {self.variables.where}, which may end at once"
                 why = f"gets a value only in {loop}; give it one before"
                 final[slot.place] = Undefined(slot.show(self.variables), why)
             else:
                 final[slot.place] = tree.unflatten(slot.spec, [wrap(n) for n in own])
+        self.carried.finish(self.slots, final, at_least_once)
         self.variables.set(tuple(final))
-
-
-def _root(array: Array) -> Array:
-    return array._root if isinstance(array, View) else array
 
 
 def _lost(name: str, value: Undefined, where: Any) -> Exception:
@@ -254,12 +261,12 @@ def _lost(name: str, value: Undefined, where: Any) -> Exception:
 
 
 def _slot(place: int, leaves: Sequence[Any], spec: tree.TreeDef) -> Slot:
-    return Slot(place, spec, [kind_of(v) for v in leaves], [as_node(v) for v in leaves])
+    return Slot(place, spec, [kind_of(v) for v in leaves], [node_at_end(v) for v in leaves])
 
 
 def _agree(slot: Slot, k: int, leaf: Any, name: str, variables: Variables) -> bool:
     """Whether the start of a variable had to be converted to what the body makes of it."""
-    begin, end = slot.nodes[k].type, as_node(leaf).type
+    begin, end = slot.nodes[k].type, node_at_end(leaf).type
     if begin.shape != end.shape:
         message = f"{name} has shape {show(begin.shape)} when the loop begins and {show(end.shape)} after one pass"
         raise error(TypeError, message + "; it cannot change in a loop", variables.where)

@@ -30,15 +30,20 @@ class Block:
 
     ``adopted`` holds the outer arrays that were written to here, each with the node and scope that it had. In a
     ``trial`` the block may yet be run as plain Python, so that nothing may happen in it that cannot be taken back.
-    ``outside`` are the identities of the containers that were there before.
+    ``outside`` are the identities of the containers that were there before. ``facts`` are conditions known here, and
+    ``spoiled`` the arrays that became stale here (see ``sharing``), each with the reason. ``wrote``: whether one that
+    may be another was written to.
     """
 
-    __slots__ = ("adopted", "outside", "trial")
+    __slots__ = ("adopted", "facts", "outside", "spoiled", "trial", "wrote")
 
     def __init__(self, trial: bool, outside: set[int]) -> None:
         self.adopted: dict[int, tuple[Any, Node, Scope]] = {}
+        self.facts: dict[Node, bool] = {}
         self.outside = outside
+        self.spoiled: dict[Any, str] = {}
         self.trial = trial
+        self.wrote = False
 
 
 @final

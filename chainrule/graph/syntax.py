@@ -21,9 +21,9 @@ from typing import Any, Final
 import numpy as np
 
 from . import branches, loops
-from .array import FUNCTIONS, Array
+from .array import FUNCTIONS, Array, sharing_of
 from .blocks import NotRollable, Undefined, UndefinedReturnValue, Variables, reaches_traced
-from .callees import constructor, has_loops, must_be_rewritten, target
+from .callees import SHORT, constructor, has_loops, must_be_rewritten, target
 from .effects import Journal, Trying, asserted, caught, check_function, check_pure, known, outside, raised
 from .items import fresh, get_item, ld, ldu, makes_array, set_item, update, update_item
 from .iteration import TracedRange, going_through, items_of, length_of, must_roll
@@ -32,8 +32,8 @@ from .routes import CREATE, ROUTES, contained, is_, is_traced
 from .scope import current
 from .where import error, find_over_traced, here
 
-SHORT: Final = 8  # loops up to this length are run as Python
-UNROLLED: Final = 16  # and up to this length where the steps differ: what they index is then known
+# Loops up to SHORT are run as Python, and up to this length where the steps differ: what they index is then known.
+UNROLLED: Final = 16
 LONGEST: Final = 10_000  # so many iterations on traced values may be run as Python
 
 
@@ -427,6 +427,9 @@ class FunctionScope:
         if isinstance(returned, Array):
             where = "where that depends on traced values; return a value there, too"
             raise error(TypeError, f"{self.name} may come to its end without a `return`, {where}")
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Array) and part.shape:
+                sharing_of(part).passive = False
         return value
 
 
