@@ -7,13 +7,8 @@ import re
 from string import Formatter
 from typing import Any
 
-import numpy as np
-
 from .codegen.tiers import settle
 from .compiled import compilations
-from .graph import tree
-from .graph.after import effect
-from .graph.array import Array, as_node
 from .graph.scope import current
 from .graph.where import error
 
@@ -44,20 +39,9 @@ def print(fmt: str, *args: Any, **kwargs: Any) -> None:
     if current() is None:
         builtins.print(fmt.format(*args, **kwargs))
         return
-    leaves, structure = tree.flatten((args, kwargs))
-    traced = [i for i, leaf in enumerate(leaves) if isinstance(leaf, (Array, np.ndarray))]
-    known = [None if i in traced else leaf for i, leaf in enumerate(leaves)]
+    from .graph.printing import print_later
 
-    def show(*arrays: Any) -> int:
-        values = list(known)
-        for i, array in zip(traced, arrays, strict=False):
-            values[i] = array[()]
-        own, named = tree.unflatten(structure, values)
-        builtins.print(fmt.format(*own, **named))
-        return 0
-
-    key = f"print {fmt!r} {structure} {traced} {known}"
-    effect(key, show, [as_node(leaves[i]) for i in traced])
+    print_later(fmt, args, kwargs)
 
 
 def _check_names(fmt: str, count: int, named: dict[str, Any]) -> None:

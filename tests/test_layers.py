@@ -34,7 +34,7 @@ ORDER = {
         structured squares running rules matrix_rules inlined pulled differentiate indexing operations array ufuncs
         creation shapes arrange products reductions numeric samples matrices subscript functions randomness trace
         control custom recompute associative symbolic algebra idioms prepare liveness convert callees blocks
-        iteration branches carried loops routes objects effects items syntax batch sparsity
+        iteration branches carried loops routes printing objects effects items syntax batch sparsity
         """,
     "simplify": """
         pattern rewrite known views bodies exact real stable monomial products normal horner small elements

@@ -20,7 +20,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from . import branches, loops
+from . import (
+    branches,
+    loops,
+    printing,  # noqa: F401  # enters what stands in for print
+)
 from .array import FUNCTIONS, Array, sharing_of
 from .blocks import NotRollable, Undefined, UndefinedReturnValue, Variables, reaches_traced
 from .callees import SHORT, constructor, has_loops, must_be_rewritten, target
@@ -126,7 +130,8 @@ def converted_call(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any] 
             args = (list(args[0]), *args[1:])
         if is_traced(args) or is_traced(named) or (function in _SEQUENCES and _is_long(args)):
             return stand_in(*args, **named)
-        return function(*args, **named)
+        if function is not print:  # which is not to show twice
+            return function(*args, **named)
     if creates is not None and (is_traced(args) or is_traced(named)):
         return creates(*args, **named)
     if function in (map, filter, functools.reduce) if isinstance(function, (type, BuiltinFunctionType)) else False:
