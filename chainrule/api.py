@@ -216,11 +216,13 @@ def _jacobian(
     return _function(program, fun, select, public, {"argnums": argnums, "has_aux": has_aux, "wrt": wrt})
 
 
-def elementwise_grad(fun: Callable[..., Any], argnums: Argnums = None, *, wrt: Any = None) -> Function:
+def elementwise_grad(
+    fun: Callable[..., Any], argnums: Argnums = None, *, wrt: Any = None, axis: int = 0
+) -> Function:
     """∂f/∂argument, element by element, of a function that computes element by element.
 
-    The result has the shape of f; a tuple of ``argnums`` gives a tuple, several names one array with a leading axis, as
-    iminuit's cost functions want it.
+    The result has the shape of f; a tuple of ``argnums`` gives a tuple, several names one array with a new ``axis`` for
+    them: (K, N), as iminuit's cost functions want it, or with ``axis=-1`` (N, K). The kernel writes it in that layout.
 
     >>> import numpy as np
     >>> elementwise_grad(lambda x, a: a * x**2, wrt="x a")(np.array([1.0, 2.0]), 3.0)
@@ -235,9 +237,10 @@ def elementwise_grad(fun: Callable[..., Any], argnums: Argnums = None, *, wrt: A
         parts = transform.elementwise_derivatives(fun, args, kwargs, select)
         if select.single:
             return parts[0]
-        return np.stack(parts) if select.names else tuple(parts)
+        return np.stack(parts, axis=axis) if select.names else tuple(parts)
 
-    return _function(program, fun, select, elementwise_grad, {"argnums": argnums, "wrt": wrt})
+    options = {"argnums": argnums, "wrt": wrt, "axis": axis or None}
+    return _function(program, fun, select, elementwise_grad, options)
 
 
 def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Function:

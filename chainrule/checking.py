@@ -11,9 +11,9 @@ import numpy as np
 
 from . import api
 from .graph import tree
-from .graph.trace import call_user
+from .graph.trace import argument_paths, call_user
 from .graph.where import error
-from .selection import function_name, parameter_names
+from .selection import function_name
 
 _STEP = 1e-3  # of the variable's scale: the extrapolated difference has an error of about step⁴
 _STEP_SINGLE = 1e-2
@@ -56,12 +56,7 @@ def check_grads(
     if not moving:
         raise error(TypeError, "check_grads: there is no float among the arguments")
     point = [np.asarray(leaves[i], float if type(leaves[i]) is int else None) for i in moving]
-    parameters = parameter_names(fun)
-    names = [
-        path
-        for i, arg in enumerate(args)
-        for path in tree.paths(arg, parameters[i] if i < len(parameters) else f"argument {i}")
-    ]
+    names = argument_paths(fun, args, {})
 
     def flat(*values: Any) -> Any:
         every = list(leaves)

@@ -14,9 +14,9 @@ from .graph.collector import paused
 from .graph.node import Node
 from .graph.nonfinite import Found, find_nonfinite
 from .graph.op import Const, Input, Scalar
-from .graph.trace import call_user, trace_flat, type_of_argument
+from .graph.trace import argument_paths, call_user, trace_flat, type_of_argument
 from .graph.where import Where, error
-from .selection import check_call, parameter_names
+from .selection import check_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,7 @@ def find_nan(f: Callable[..., Any], *args: Any, **kwargs: Any) -> NonFinite | No
         raise error(TypeError, f"find_nan takes a function, not {f!r:.60}")
     check_call(f, args, kwargs)
     leaves, structure = tree.flatten((args, kwargs))
-    parameters = parameter_names(f)
-    names = [
-        path
-        for i, value in enumerate(args)
-        for path in tree.paths(value, parameters[i] if i < len(parameters) else f"argument {i}")
-    ] + [path for key in sorted(kwargs) for path in tree.paths(kwargs[key], key)]
+    names = argument_paths(f, args, kwargs)
     if isinstance(f, Function):  # a derivative takes integers for floats
         leaves = f.leaves(args, kwargs)
 

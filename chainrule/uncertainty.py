@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +19,6 @@ from .selection import function_name
 
 FloatArray = NDArray[np.float64]
 
-_derived: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 def propagate(
@@ -184,11 +183,16 @@ def _function(fn: Callable[..., Any], kind: str, make: Callable[..., Any], count
 
 
 def _cached(fn: Callable[..., Any]) -> dict[str, Any]:
-    """What was made of a function before; it lives as long as the function does."""
+    """What was made of a function before, if that is not long ago."""
     try:
-        return _derived.setdefault(fn, {})
-    except TypeError:  # what cannot be hashed or referred to weakly is derived anew
+        return _derived(fn)
+    except TypeError:  # what cannot be hashed is derived anew
         return {}
+
+
+@functools.lru_cache(maxsize=64)  # what is derived holds its function, so that weak keys would never go
+def _derived(fn: Callable[..., Any]) -> dict[str, Any]:
+    return {}
 
 
 def covariance(

@@ -11,9 +11,8 @@ from .graph.batch import batch, fully
 from .graph.dim import Dim, show
 from .graph.node import Graph, Node, make
 from .graph.op import Input, Type
-from .graph.trace import Traced, call_user, trace_flat
+from .graph.trace import Traced, argument_paths, call_user, trace_flat
 from .graph.where import error
-from .selection import parameter_names
 from .simplify.pipeline import simplify
 
 
@@ -23,12 +22,7 @@ def vectorise(
     """``fun`` over a new axis of its arguments (keyword arguments along axis 0), as in ``jax.vmap``."""
     leaves, spec = tree.flatten((tuple(args), kwargs))
     axes = _spread_axes(in_axes, tuple(args), "in_axes") + [0] * (len(leaves) - len(tree.leaves(tuple(args))))
-    names = parameter_names(fun)
-    paths = [
-        path
-        for i, value in enumerate(args)
-        for path in tree.paths(value, names[i] if i < len(names) else f"argument {i}")
-    ] + [path for key in sorted(kwargs) for path in tree.paths(kwargs[key], key)]
+    paths = argument_paths(fun, args, kwargs)
     nodes = [as_node(v) for v in leaves]
     size: Dim | None = None
     mapped: list[Node | None] = []

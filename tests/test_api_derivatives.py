@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -477,3 +478,20 @@ def test_check_grads_passes_and_fails() -> None:
         cr.check_grads(wrong, (X, np.array([0.0, 1.0, 0.0])), modes=("fwd",))
     with pytest.raises(ValueError, match="modes"):
         cr.check_grads(wrong, (X, X), modes=("both",))
+
+
+def test_elementwise_derivatives_of_several_arguments_in_either_layout() -> None:
+    """(K, N) or (N, K), written by the kernel in that order."""
+
+    def f(x: Any, a: Any, b: Any) -> Any:
+        return a * x**2 + np.sin(b * x)
+
+    x = np.linspace(0.0, 2.0, 9)
+    expected = np.stack([x**2, x * np.cos(3.0 * x)])
+    rows = cr.elementwise_grad(f, wrt="a b")(x, 2.0, 3.0)
+    columns = cr.elementwise_grad(f, wrt="a b", axis=-1)(x, 2.0, 3.0)
+    np.testing.assert_allclose(rows, expected, rtol=1e-14, atol=1e-15)
+    np.testing.assert_array_equal(columns, rows.T)
+    assert columns.flags.c_contiguous
+    copy = pickle.loads(pickle.dumps(cr.elementwise_grad(np.power, argnums=0)))
+    assert copy(3.0, 2.0) == 6.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -137,6 +140,18 @@ def test_many_points(fn: Callable[..., Any], layout: str) -> None:
         expected, cov_expected = propagate(fn, x[:, i], each)
         np.testing.assert_allclose(y[..., i], expected, rtol=1e-13)
         np.testing.assert_allclose(c[..., i], cov_expected, rtol=1e-11, atol=1e-14)
+
+
+def test_functions_are_not_kept_for_ever() -> None:
+    """What is derived of a function holds it; only what was used of late is kept."""
+    references = []
+    for k in range(70):
+        fn = functools.partial(np.multiply, float(k))
+        references.append(weakref.ref(fn))
+        propagate(fn, 2.0, 0.1)
+    del fn
+    gc.collect()
+    assert sum(r() is not None for r in references) <= 64
 
 
 @pytest.mark.parametrize(

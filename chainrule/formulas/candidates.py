@@ -9,6 +9,7 @@ from typing import Any, Final
 import sympy as sp
 
 from .decimals import Decimal
+from .poles import NO_FORM
 from .sums import bottom_up
 
 Expr = Any
@@ -54,7 +55,7 @@ def _plain_forms(expr: Expr, size: int, deadline: float) -> Iterator[Expr]:
             return
         try:
             form = attempt(expr)
-        except (sp.PolynomialError, NotImplementedError, RecursionError):
+        except NO_FORM:
             continue
         if form not in found:
             found.append(form)

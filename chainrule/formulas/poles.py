@@ -13,6 +13,9 @@ from .decimals import exact, is_constant
 Expr = Any
 LARGE: Final = 30  # denominators with more operations are not factored
 
+NO_FORM: Final = (sp.PolynomialError, NotImplementedError, RecursionError)
+"""What SymPy raises where an expression is no polynomial it can factor: then it stays as it is."""
+
 
 @lru_cache(4096)
 def poles(expr: Expr) -> frozenset[Any]:
@@ -51,7 +54,7 @@ def _factored(base: Expr) -> Expr:
     opaque = {f: sp.Dummy(real=True) for f in base.atoms(sp.Function, sp.Indexed, sp.Sum)}
     try:
         return sp.factor(base.xreplace(opaque)).xreplace({dummy: f for f, dummy in opaque.items()})
-    except (sp.PolynomialError, NotImplementedError):
+    except NO_FORM:
         return base
 
 

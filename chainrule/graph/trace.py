@@ -248,7 +248,7 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     if not callable(function):
         raise error(TypeError, f"trace takes a function, not {function!r:.60}")
     leaves, structure = tree.flatten((args, kwargs))
-    paths = _paths(function, args, kwargs)
+    paths = argument_paths(function, args, kwargs, unnamed="x")
     types = [type_of_argument(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]
 
     def flat(*arrays: Array) -> Any:
@@ -259,8 +259,11 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
     return trace_flat(flat, types, paths).graph
 
 
-def _paths(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
-    """A name for each leaf of the arguments: ``x``, ``p['mu']``."""
+def argument_paths(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], unnamed: str = "argument "
+) -> list[str]:
+    """A name for each leaf of the arguments: ``x``, ``p['mu']``; where the function names none, ``unnamed`` and a number.
+    """
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins have none
@@ -268,7 +271,7 @@ def _paths(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
     declared = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     found = []
     for i, arg in enumerate(args):
-        found += tree.paths(arg, declared[i] if i < len(declared) else f"x{i}")
+        found += tree.paths(arg, declared[i] if i < len(declared) else f"{unnamed}{i}")
     for key in sorted(kwargs):
         found += tree.paths(kwargs[key], key)
     return found
