@@ -262,8 +262,7 @@ def trace(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Graph:
 def argument_paths(
     function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], unnamed: str = "argument "
 ) -> list[str]:
-    """A name for each leaf of the arguments: ``x``, ``p['mu']``; where the function names none, ``unnamed`` and a number.
-    """
+    """A name for each leaf of the arguments: ``x``, ``p['mu']``; without a name, ``unnamed`` and a number."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some builtins have none
